@@ -1,0 +1,282 @@
+// Products and sums of blocks: tall, narrow and row-major. Rows are cut into chunks by shape alone, each chunk is one
+// single-threaded BLAS call, and sums over chunks are added in float64 in chunk order: the same bits for any number of
+// threads.
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <type_traits>
+#include <vector>
+
+#include "backend/cpu/blas.hpp"
+#include "backend/cpu/cpu.hpp"
+#include "base/parallel.hpp"
+
+namespace eigencontext {
+namespace {
+
+using blas::Op;
+
+constexpr Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
+
+// Rows of a chunk where there is nothing to add up.
+constexpr Index chunk_rows = 512;
+
+template <class Body>
+void for_row_chunks(Index rows, Index per_chunk, const Body& body) {  // body(begin, count, worker)
+  parallel_for(ceil_div(rows, per_chunk), [&](Index chunk, int worker) {
+    const Index begin = chunk * per_chunk;
+    body(begin, std::min(per_chunk, rows - begin), worker);
+  });
+}
+
+template <class T>
+Buffer<T> rounded(double alpha, const double* C, Index size) {
+  Buffer<T> result(size);
+  for (Index i = 0; i < size; ++i) result[i] = static_cast<T>(alpha * C[i]);
+  return result;
+}
+
+// --- gram ---
+
+constexpr Index gram_tile = 384;                                     // G is computed in tiles of at most this side
+constexpr Index gram_tasks = 32;                                     // at least so many where the rows suffice
+template <class T>
+constexpr Index gram_rows = std::is_same_v<T, float> ? 512 : 1024;  // float32 sums are at most this long
+
+// The largest and the smallest non-zero of the columns' largest absolute values.
+template <class T>
+struct Range {
+  double largest = 0, smallest = std::numeric_limits<double>::infinity();
+
+  explicit Range(Block<const T> X) {
+    T peak[gram_tile] = {};
+    // Rows that follow each other without a gap are read several at a time, so that short rows are vectors too.
+    const Index group = X.stride == X.cols ? std::max<Index>(1, 64 / X.cols) : 1;
+    const Index groups = X.rows / group;
+    raise(peak, {X.data, groups, group * X.cols, group * X.stride});
+    raise(peak, X.row_range(groups * group, X.rows - groups * group));
+    for (Index j = 0; j < X.cols; ++j) {
+      T highest = peak[j];
+      for (Index k = 1; k < group; ++k) highest = std::max(highest, peak[k * X.cols + j]);
+      if (highest == 0) continue;
+      largest = std::max(largest, static_cast<double>(highest));
+      smallest = std::min(smallest, static_cast<double>(highest));
+    }
+  }
+
+ private:
+  static void raise(T* peak, Block<const T> X) {
+    for (Index i = 0; i < X.rows; ++i) {
+      const T* x = X.row(i);
+      for (Index j = 0; j < X.cols; ++j) peak[j] = std::max(peak[j], std::abs(x[j]));
+    }
+  }
+};
+
+// Do the products of float32 entries and their sums over a chunk stay well inside float32?
+bool products_fit(const Range<float>& x, const Range<float>& y) {
+  return x.largest * y.largest * gram_rows<float> < 1e37 && !(x.smallest * y.smallest < 1e-24);
+}
+
+void widen(Block<const float> X, double* wide) {
+  for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, wide + i * X.cols);
+}
+
+struct GramScratch {
+  Buffer<float> product{gram_tile * gram_tile};
+  Buffer<double> x{gram_rows<float> * gram_tile}, y{gram_rows<float> * gram_tile};
+};
+
+// G += X^T Y for one chunk and tile; `same`: X is Y, and only the upper triangle is computed.
+void add_chunk(Block<const double> X, Block<const double> Y, bool same, Block<double> G, GramScratch*) {
+  if (same) return blas::gram_upper<double>(1, X, 1, G);
+  blas::gemm<double>(Op::transpose, Op::none, 1, X, Y, 1, G);
+}
+
+void add_chunk(Block<const float> X, Block<const float> Y, bool same, Block<double> G, GramScratch* scratch) {
+  const Range<float> x_range(X);
+  if (!products_fit(x_range, same ? x_range : Range<float>(Y))) {
+    widen(X, scratch->x.data());
+    if (!same) widen(Y, scratch->y.data());
+    const Block<const double> x{scratch->x.data(), X.rows, X.cols, X.cols};
+    return add_chunk(x, same ? x : Block<const double>{scratch->y.data(), Y.rows, Y.cols, Y.cols}, same, G, nullptr);
+  }
+  const Block<float> product{scratch->product.data(), X.cols, Y.cols, Y.cols};
+  if (same)
+    blas::gram_upper<float>(1, X, 0, product);
+  else
+    blas::gemm<float>(Op::transpose, Op::none, 1, X, Y, 0, product);
+  for (Index i = 0; i < X.cols; ++i)
+    for (Index j = same ? i : 0; j < Y.cols; ++j) G(i, j) += product(i, j);
+}
+
+// --- finiteness ---
+
+// The exponent of NaN and infinity is all ones.
+template <class T>
+bool finite_run(const T* x, Index n, Index stride) {
+  using Bits = std::conditional_t<std::is_same_v<T, float>, std::uint32_t, std::uint64_t>;
+  constexpr Bits exponent = std::bit_cast<Bits>(std::numeric_limits<T>::infinity());
+  Bits found = 0;
+  if (stride == 1)
+    for (Index i = 0; i < n; ++i) found |= static_cast<Bits>((std::bit_cast<Bits>(x[i]) & exponent) == exponent);
+  else
+    for (Index i = 0; i < n; ++i)
+      found |= static_cast<Bits>((std::bit_cast<Bits>(x[i * stride]) & exponent) == exponent);
+  return found == 0;
+}
+
+}  // namespace
+
+// The rows are divided into groups, G into tiles; a task is one tile of one group, and walks the chunks of its group in
+// order. Memory: groups x tiles <= about 32 tiles of float64, whatever the number of rows.
+template <class T>
+void Cpu::gram(Block<const T> X, Block<const T> Y, double* G) {
+  const Index rows = X.rows, p = X.cols, q = Y.cols;
+  if (p == 0 || q == 0) return;
+  const bool same = X.data == Y.data && X.stride == Y.stride && p == q;
+  const Index tile_rows = ceil_div(p, gram_tile), tile_cols = ceil_div(q, gram_tile), tiles = tile_rows * tile_cols;
+  const Index chunks = ceil_div(rows, gram_rows<T>);
+  const Index groups = std::clamp<Index>(ceil_div(gram_tasks, tiles), 1, std::max<Index>(1, chunks));
+
+  Buffer<double> partial(groups * p * q, 0.0);
+  std::vector<GramScratch> scratch(std::is_same_v<T, float> ? static_cast<std::size_t>(num_threads()) : 0);
+  parallel_for(groups * tiles, [&](Index task, int worker) {
+    const Index group = task / tiles, tile_row = task % tiles / tile_cols, tile_col = task % tile_cols;
+    if (same && tile_col < tile_row) return;
+    const Index i0 = tile_row * gram_tile, j0 = tile_col * gram_tile;
+    const Index height = std::min(gram_tile, p - i0), width = std::min(gram_tile, q - j0);
+    const Block<double> g{partial.data() + group * p * q + i0 * q + j0, height, width, q};
+    for (Index chunk = group * chunks / groups; chunk < (group + 1) * chunks / groups; ++chunk) {
+      const Index begin = chunk * gram_rows<T>, count = std::min(gram_rows<T>, rows - begin);
+      add_chunk(X.row_range(begin, count).col_range(i0, height), Y.row_range(begin, count).col_range(j0, width),
+                same && tile_row == tile_col, g,
+                scratch.empty() ? nullptr : &scratch[static_cast<std::size_t>(worker)]);
+    }
+  });
+
+  std::copy_n(partial.data(), p * q, G);
+  for (Index group = 1; group < groups; ++group)
+    for (Index i = 0; i < p * q; ++i) G[i] += partial[group * p * q + i];
+  if (!same) return;
+  for (Index i = 0; i < p; ++i)
+    for (Index j = 0; j < i; ++j) G[i * q + j] = G[j * q + i];
+}
+
+template <class T>
+void Cpu::update(double alpha, Block<const T> X, const double* C, double beta, Block<T> Y) {
+  const Buffer<T> c = rounded<T>(alpha, C, X.cols * Y.cols);
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    blas::gemm<T>(Op::none, Op::none, 1, X.row_range(begin, count), {c.data(), X.cols, Y.cols, Y.cols},
+                  static_cast<T>(beta), Y.row_range(begin, count));
+  });
+}
+
+template <class T>
+void Cpu::multiply_right(Block<T> X, const double* C) {
+  if (X.rows == 0 || X.cols == 0) return;
+  const Buffer<T> c = rounded<T>(1, C, X.cols * X.cols);
+  const Index rows = std::min(chunk_rows, X.rows);
+  Buffer<T> copies(num_threads() * rows * X.cols);
+  for_row_chunks(X.rows, rows, [&](Index begin, Index count, int worker) {
+    const Block<T> copy{copies.data() + worker * rows * X.cols, count, X.cols, X.cols};
+    const Block<T> x = X.row_range(begin, count);
+    for (Index i = 0; i < count; ++i) std::copy_n(x.row(i), X.cols, copy.row(i));
+    blas::gemm<T>(Op::none, Op::none, 1, copy, {c.data(), X.cols, X.cols, X.cols}, 0, x);
+  });
+}
+
+template <class T>
+void Cpu::add(double alpha, Block<const T> X, double beta, Block<T> Y) {
+  const T a = static_cast<T>(alpha), b = static_cast<T>(beta);
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      const T* x = X.row(i);
+      T* y = Y.row(i);
+      if (b == 0)
+        for (Index j = 0; j < Y.cols; ++j) y[j] = a * x[j];  // Y may be anything, NaN too
+      else
+        for (Index j = 0; j < Y.cols; ++j) y[j] = a * x[j] + b * y[j];
+    }
+  });
+}
+
+template <class T>
+void Cpu::scale_rows(const double* w, Block<const T> X, Block<T> Y) {
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      const double factor = w[i];
+      const T* x = X.row(i);
+      T* y = Y.row(i);
+      for (Index j = 0; j < Y.cols; ++j) y[j] = static_cast<T>(factor * static_cast<double>(x[j]));
+    }
+  });
+}
+
+template <class T>
+void Cpu::column_squares(Block<const T> X, double* sums) {
+  constexpr Index rows = 4096;
+  const Index chunks = ceil_div(X.rows, rows);
+  Buffer<double> partial(chunks * X.cols, 0.0);
+  for_row_chunks(X.rows, rows, [&](Index begin, Index count, int) {
+    double* sum = partial.data() + begin / rows * X.cols;
+    for (Index i = begin; i < begin + count; ++i) {
+      const T* x = X.row(i);
+      for (Index j = 0; j < X.cols; ++j) sum[j] += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+    }
+  });
+  std::fill_n(sums, X.cols, 0.0);
+  for (Index chunk = 0; chunk < chunks; ++chunk)
+    for (Index j = 0; j < X.cols; ++j) sums[j] += partial[chunk * X.cols + j];
+}
+
+template <class T>
+bool Cpu::all_finite(MatrixView<const T> A) {
+  if (A.rows == 0 || A.cols == 0) return true;
+  if (std::abs(A.row_stride) < std::abs(A.col_stride)) A = A.transposed();  // along the closer neighbours
+  constexpr Index run = 65536;
+  const Index runs = ceil_div(A.cols, run), rows = std::max<Index>(1, run / A.cols);  // many rows, or parts of one
+  std::atomic<bool> finite{true};
+  parallel_for(ceil_div(A.rows, rows) * runs, [&](Index chunk, int) {
+    const Index first = chunk / runs * rows, begin = chunk % runs * run;
+    for (Index i = first; i < std::min(A.rows, first + rows) && finite.load(std::memory_order_relaxed); ++i)
+      if (!finite_run(&A(i, begin), std::min(run, A.cols - begin), A.col_stride)) finite.store(false);
+  });
+  return finite.load();
+}
+
+template <class T>
+void Cpu::tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block<T> C) {
+  blas::gemm<T>(Op::none, Op::transpose, alpha, A, B, beta, C);
+}
+
+template <class T>
+void Cpu::tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y) {
+  blas::gemm<T>(Op::none, Op::none, 1, A, X, 1, Y);
+}
+
+template <class T>
+void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z) {
+  blas::gemm<T>(Op::transpose, Op::none, 1, A, Y, 1, Z);
+}
+
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                   \
+  template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                                \
+  template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>);              \
+  template void Cpu::multiply_right<T>(Block<T>, const double*);                                      \
+  template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                                \
+  template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);                          \
+  template void Cpu::column_squares<T>(Block<const T>, double*);                                      \
+  template bool Cpu::all_finite<T>(MatrixView<const T>);                                              \
+  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);                  \
+  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);                      \
+  template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>);
+EIGENCONTEXT_INSTANTIATE(float)
+EIGENCONTEXT_INSTANTIATE(double)
+#undef EIGENCONTEXT_INSTANTIATE
+
+}  // namespace eigencontext

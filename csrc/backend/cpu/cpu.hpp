@@ -1,0 +1,108 @@
+// The CPU backend: what the algorithms and operators may ask of a device. A second backend supplies the same members.
+//
+// Blocks are row-major; T is float or double. Small matrices (`double*`, row-major, packed) live on the host and are
+// always float64. Every sum over rows is cut into chunks by shape alone and accumulated in float64 across chunks.
+// BLAS calls below are single-threaded; the loops around them are ours.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/buffer.hpp"
+#include "base/views.hpp"
+
+namespace eigencontext {
+
+struct Cpu {
+  template <class T>
+  using Array = OwnedBlock<T>;
+
+  // X(i, j) = N(0, 1), a pure function of (seed, row0 + i, col0 + j); the same numbers, rounded, for float and double.
+  template <class T>
+  static void fill_gaussian(Block<T> X, std::uint64_t seed, Index row0 = 0, Index col0 = 0);
+
+  // G = X^T Y, (X.cols x Y.cols), float64.
+  template <class T>
+  static void gram(Block<const T> X, Block<const T> Y, double* G);
+
+  // Y = alpha X C + beta Y, C is (X.cols x Y.cols) on the host. X and Y must not overlap.
+  template <class T>
+  static void update(double alpha, Block<const T> X, const double* C, double beta, Block<T> Y);
+
+  // X = X C in place, C is (X.cols x X.cols).
+  template <class T>
+  static void multiply_right(Block<T> X, const double* C);
+
+  // Y = alpha X + beta Y.
+  template <class T>
+  static void add(double alpha, Block<const T> X, double beta, Block<T> Y);
+
+  // Y(i, :) = w[i] X(i, :); X may be Y.
+  template <class T>
+  static void scale_rows(const double* w, Block<const T> X, Block<T> Y);
+
+  // sums[j] = sum_i X(i, j)^2 in float64, safe for values whose squares leave the range of T.
+  template <class T>
+  static void column_squares(Block<const T> X, double* sums);
+
+  // Are all entries finite?
+  template <class T>
+  static bool all_finite(MatrixView<const T> A);
+
+  // The skinny products, A large with any strides, X and Y blocks of any width.
+  // Y = A X;  Z = A^T Y;  Z = A^T diag(w) A X in one read of A (w null: ones).
+  template <class T>
+  static void multiply(MatrixView<const T> A, Block<const T> X, Block<T> Y);
+  template <class T>
+  static void multiply_transposed(MatrixView<const T> A, Block<const T> Y, Block<T> Z);
+  template <class T>
+  static void multiply_fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z);
+
+  // C = alpha A B^T + beta C for one tile on the calling thread: scores of the tile engine. A (m x p), B (n x p).
+  template <class T>
+  static void tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block<T> C);
+  // Y += A X for one tile on the calling thread; A (m x n). And Z += A^T Y.
+  template <class T>
+  static void tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y);
+  template <class T>
+  static void tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z);
+
+  // x[i] = exp(x[i]), vectorised, at most 2 ulp, exact at -inf (0), +inf and NaN; overflow gives inf.
+  template <class T>
+  static void exp(T* x, Index n);
+
+  // CSR. A by rows; entry order within a row is free, repeated entries add up. Indices are the caller's promise.
+  // Y = A X;  Z = A^T Y;  Z = A^T diag(w) A X (w null: ones);  a transposed copy, A.cols + 1 offsets into `offsets`.
+  template <class T, class Int>
+  static void csr_multiply(CsrView<T, Int> A, Block<const T> X, Block<T> Y);
+  template <class T, class Int>
+  static void csr_multiply_transposed(CsrView<T, Int> A, Block<const T> Y, Block<T> Z);
+  template <class T, class Int>
+  static void csr_multiply_fused(CsrView<T, Int> A, const double* w, Block<const T> X, Block<T> Z);
+  template <class T, class Int>
+  static void csr_transpose(CsrView<T, Int> A, Int* offsets, Int* indices, T* values);
+  // Bytes of scratch memory of the transposed and fused products with b columns.
+  template <class T, class Int>
+  static double csr_scratch(CsrView<T, Int> A, Index b);
+
+  // "baseline", "avx2", "avx512" or "neon": the level in use (EIGENCONTEXT_SIMD forces one, an unknown or unsupported
+  // one is an ArgumentError at first use).
+  static std::string simd_level();
+  static std::string blas_version();
+};
+
+// Small dense factorisations in float64 on the host (LAPACK), row-major and packed. Throw FactorizationError.
+namespace host {
+// A = V diag(w) V^T, w ascending; A (n x n) is overwritten by V (columns are eigenvectors).
+void eigh(Index n, double* A, double* w);
+// A (m x n) = U diag(s) Vt, s descending, r = min(m, n): U (m x r), Vt (r x n). A is destroyed.
+void svd(Index m, Index n, double* A, double* U, double* s, double* Vt);
+// G = R^T R, R upper triangular in G (zeros below). Returns false if G is not numerically positive definite.
+bool cholesky(Index n, double* G);
+// R upper triangular -> R^{-1} in place.
+void invert_upper(Index n, double* R);
+// A (m x n), m >= n, Householder QR: A is overwritten by Q (m x n), R (n x n) upper triangular with zeros below.
+void qr(Index m, Index n, double* A, double* R);
+}  // namespace host
+
+}  // namespace eigencontext

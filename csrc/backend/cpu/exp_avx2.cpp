@@ -1,0 +1,13 @@
+#if defined(__x86_64__)
+#include "backend/cpu/exp_kernel.hpp"
+
+namespace eigencontext::cpu {
+
+void exp_avx2(float* x, std::int64_t n);
+void exp_avx2(double* x, std::int64_t n);
+
+void exp_avx2(float* x, std::int64_t n) { exp_array(x, n); }
+void exp_avx2(double* x, std::int64_t n) { exp_array(x, n); }
+
+}  // namespace eigencontext::cpu
+#endif

@@ -1,0 +1,90 @@
+// svd and eigh of an operator.
+#include "spectrum/spectrum.hpp"
+
+#include "backend/cpu/cpu.hpp"
+#include "base/errors.hpp"
+#include "bindings/arrays.hpp"
+
+namespace eigencontext::bindings {
+namespace {
+
+Method parse_method(const std::string& name) {
+  if (name == "krylov") return Method::krylov;
+  if (name == "subspace") return Method::subspace;
+  if (name == "gram") return Method::gram;
+  if (name == "full") return Method::full;
+  throw ArgumentError("method", name, "krylov, subspace, gram, full");
+}
+
+// The engine calls without the GIL; a Python exception in the callback travels through it unchanged.
+std::function<bool(const Progress&)> wrap_callback(const py::object& callback) {
+  if (callback.is_none()) return {};
+  const auto function = std::shared_ptr<const void>(keep_alive(callback));
+  return [function](const Progress& p) {
+    const py::gil_scoped_acquire gil;
+    const auto& f = *static_cast<const py::object*>(function.get());
+    const py::object answer = f(p.sweep, p.basis_size, to_numpy(*p.residuals), p.elapsed);
+    return answer.is(py::bool_(true));
+  };
+}
+
+template <class T>
+py::dict to_dict(SpectrumResult<T>&& r, bool with_left) {
+  py::dict d;
+  if (with_left) d["left"] = to_numpy(std::move(r.left));
+  d["right"] = to_numpy(std::move(r.right));
+  d["values"] = to_numpy(r.values);
+  d["residuals"] = to_numpy(r.residuals);
+  py::array_t<bool> converged(static_cast<py::ssize_t>(r.converged.size()));
+  std::copy(r.converged.begin(), r.converged.end(), converged.mutable_data());
+  d["converged"] = converged;
+  d["missed"] = r.missed;
+  d["sweeps"] = r.sweeps;
+  d["matvecs"] = r.matvecs;
+  d["stop_reason"] = r.stop_reason;
+  d["warnings"] = r.warnings;
+  return d;
+}
+
+template <class T>
+void bind(py::module_& m) {
+  using Op = Operator<Cpu, T>;
+  const auto solve = [](bool singular) {
+    return [singular](const std::shared_ptr<Op>& op, Index k, const std::string& method, double tol, Index block_size,
+                      Index max_basis, Index max_sweeps, bool verify, bool fused, bool keep_sweeps, std::uint64_t seed,
+                      const std::vector<double>& start, const py::object& callback) {
+      SpectrumOptions options;
+      options.method = parse_method(method);
+      options.tol = tol;
+      options.block_size = block_size;
+      options.max_basis = max_basis;
+      options.max_sweeps = max_sweeps;
+      options.verify = verify;
+      options.fused = fused;
+      options.keep_sweeps = keep_sweeps;
+      options.seed = seed;
+      options.start = start;
+      options.callback = wrap_callback(callback);
+      auto result = without_gil([&] {
+        return singular ? svd<Cpu, T>(*op, k, options) : eigh<Cpu, T>(*op, k, options);
+      });
+      return to_dict(std::move(result), singular);
+    };
+  };
+  for (const bool singular : {true, false}) {
+    m.def(singular ? "svd" : "eigh", solve(singular), py::arg("op"), py::arg("k"), py::kw_only(),
+          py::arg("method") = "krylov", py::arg("tol") = 1e-3, py::arg("block_size") = 0, py::arg("max_basis") = 0,
+          py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false,
+          py::arg("keep_sweeps") = false, py::arg("seed") = 0, py::arg("start") = std::vector<double>{},
+          py::arg("callback") = py::none());
+  }
+}
+
+}  // namespace
+
+void bind_spectrum(py::module_& m) {
+  bind<float>(m);
+  bind<double>(m);
+}
+
+}  // namespace eigencontext::bindings

@@ -1,0 +1,48 @@
+#include "operators/dense.hpp"
+
+#include <utility>
+
+namespace eigencontext {
+namespace {
+
+template <class T>
+class Dense final : public Operator<Cpu, T> {
+ public:
+  Dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive)
+      : A_(A), symmetric_(symmetric), keep_alive_(std::move(keep_alive)) {}
+
+  Index rows() const override { return A_.rows; }
+  Index cols() const override { return A_.cols; }
+  Cost cost(Index b) const override {
+    const double entries = static_cast<double>(A_.rows) * static_cast<double>(A_.cols);
+    return {2 * entries * static_cast<double>(b), entries * sizeof(T), 0};
+  }
+
+  void multiply(Block<const T> X, Block<T> Y) const override { Cpu::multiply<T>(A_, X, Y); }
+  void multiply_transposed(Block<const T> Y, Block<T> Z) const override { Cpu::multiply_transposed<T>(A_, Y, Z); }
+
+  bool has_fused() const override { return true; }
+  bool prefers_fused() const override { return true; }
+  void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
+    Cpu::multiply_fused<T>(A_, w, X, Z);
+  }
+
+  bool symmetric() const override { return symmetric_; }
+
+ private:
+  MatrixView<const T> A_;
+  bool symmetric_;
+  std::shared_ptr<const void> keep_alive_;
+};
+
+}  // namespace
+
+template <class T>
+OperatorPtr<Cpu, T> make_dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive) {
+  return std::make_shared<const Dense<T>>(A, symmetric, std::move(keep_alive));
+}
+
+template OperatorPtr<Cpu, float> make_dense(MatrixView<const float>, bool, std::shared_ptr<const void>);
+template OperatorPtr<Cpu, double> make_dense(MatrixView<const double>, bool, std::shared_ptr<const void>);
+
+}  // namespace eigencontext

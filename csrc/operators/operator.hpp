@@ -1,0 +1,41 @@
+// The one interface that every spectral algorithm sees.
+#pragma once
+
+#include <memory>
+
+#include "base/views.hpp"
+
+namespace eigencontext {
+
+// Flops, bytes of operator data read, and bytes of scratch memory of one product with b columns.
+struct Cost {
+  double flops = 0, bytes = 0, workspace = 0;
+};
+
+template <class Backend, class Scalar>
+class Operator {
+ public:
+  virtual ~Operator() = default;
+
+  virtual Index rows() const = 0;
+  virtual Index cols() const = 0;
+  virtual Cost cost(Index b) const = 0;
+
+  // Y = A X and Z = A^T Y. Outputs are overwritten and must not overlap inputs; shapes are the caller's promise.
+  virtual void multiply(Block<const Scalar> X, Block<Scalar> Y) const = 0;
+  virtual void multiply_transposed(Block<const Scalar> Y, Block<Scalar> Z) const = 0;
+
+  // Optional: Z = A^T diag(w) A X with one read of A; w has rows() float64 entries, or is null for ones.
+  virtual bool has_fused() const { return false; }
+  // Whether the fused product costs less than the two products apart (dense: yes; CSR: no).
+  virtual bool prefers_fused() const { return false; }
+  virtual void multiply_fused(const double* /*w*/, Block<const Scalar> /*X*/, Block<Scalar> /*Z*/) const {}
+
+  // A promise of the owner, used by eigh: A = A^T.
+  virtual bool symmetric() const { return false; }
+};
+
+template <class Backend, class Scalar>
+using OperatorPtr = std::shared_ptr<const Operator<Backend, Scalar>>;
+
+}  // namespace eigencontext

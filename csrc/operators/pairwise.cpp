@@ -1,0 +1,303 @@
+#include "operators/pairwise.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "backend/cpu/tiles.hpp"
+#include "base/errors.hpp"
+#include "base/parallel.hpp"
+#include "operators/points.hpp"
+
+namespace eigencontext {
+namespace {
+
+using Kind = KernelOptions::Kind;
+using points::ceil_div;
+
+// A tile is at most tile_rows x tile_cols entries of S: half a megabyte, so that it stays in the L2 cache between the
+// product that makes it and the product that uses it.
+constexpr Index tile_rows = 256;
+template <class S>
+constexpr Index tile_cols = 512 * sizeof(float) / sizeof(S);
+// A row of a tile is a little longer than its entries: rows at a power of two share cache sets.
+template <class S>
+constexpr Index tile_stride = tile_cols<S> + 64 / sizeof(S);
+
+// Blocks of about a sixteenth of the points, multiples of 64 (a whole number of panels), by shape alone.
+Index block_size(Index n, Index largest) { return std::clamp(ceil_div(ceil_div(n, 16), 64) * 64, Index{64}, largest); }
+
+// Points in the precision S of the scores.
+template <class S>
+struct Points {
+  Index count = 0;
+  Buffer<S> rows;     // packed rows of features
+  Buffer<S> panels;   // laplacian: the same, feature by feature
+  Buffer<S> offsets;  // rbf: -|x|^2 / 2 of the scaled, centred points
+};
+
+// T: the blocks. S: the scores, float64 for float32 blocks where float32 would cancel.
+template <class T, class S>
+class Pairwise final : public Operator<Cpu, T> {
+ public:
+  Pairwise(Index features, Points<S> x, Points<S> a, bool symmetric, const KernelOptions& options)
+      : p_(features), x_(std::move(x)), a_(std::move(a)), symmetric_(symmetric), options_(options) {
+    // A row block of the rectangular case is one tile high; the symmetric case cuts its blocks into such tiles.
+    row_block_ = symmetric ? block_size(rows(), tile_cols<S>) : block_size(rows(), tile_rows);
+    col_block_ = block_size(cols(), tile_cols<S>);
+  }
+
+  Index rows() const override { return x_.count; }
+  Index cols() const override { return columns().count; }
+  bool symmetric() const override { return symmetric_; }
+
+  Cost cost(Index b) const override {
+    const double n = static_cast<double>(rows()), m = static_cast<double>(cols()), p = static_cast<double>(p_);
+    const double score = (options_.kind == Kind::laplacian ? 3 : 2) * p;
+    Cost cost;
+    cost.flops = n * m * (score * (symmetric_ ? 0.5 : 1.0) + 2.0 * static_cast<double>(b));
+    cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
+    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S);
+    const Index parts = std::max(segments(rows(), row_block_, cols(), col_block_) * rows(),
+                                 segments(cols(), col_block_, rows(), row_block_) * cols());
+    if (!symmetric_ && parts > std::max(rows(), cols())) cost.workspace += static_cast<double>(parts * b) * sizeof(T);
+    return cost;
+  }
+
+  void multiply(Block<const T> X, Block<T> Y) const override {
+    if (symmetric_) return multiply_symmetric(X, Y);
+    const auto add = [&](Index i0, Index ni, Index j0, Index nj, Block<T> out, S* room) {
+      Cpu::tile_multiply<T>(tile(i0, ni, j0, nj, room), X.row_range(j0, nj), out);
+    };
+    reduce(row_block_, col_block_, rows(), cols(), Y, add);
+  }
+
+  void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
+    if (symmetric_) return multiply_symmetric(Y, Z);
+    const auto add = [&](Index j0, Index nj, Index i0, Index ni, Block<T> out, S* room) {
+      Cpu::tile_multiply_transposed<T>(tile(i0, ni, j0, nj, room), Y.row_range(i0, ni), out);
+    };
+    reduce(col_block_, row_block_, cols(), rows(), Z, add);
+  }
+
+ private:
+  const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
+
+  // A tile of scores, and where T differs, its copy in T.
+  static constexpr Index workspace_size() { return tile_rows * tile_stride<S> * (std::is_same_v<T, S> ? 1 : 2); }
+
+  // The tile K(i0 : i0 + ni, j0 : j0 + nj), ni <= tile_rows, nj <= tile_cols.
+  Block<const T> tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
+    const Block<S> K{room, ni, nj, tile_stride<S>};
+    score(i0, j0, K);
+    map(i0, j0, K);
+    if (symmetric_ && i0 == j0) make_symmetric(i0, K);
+    if constexpr (std::is_same_v<T, S>) {
+      return K;
+    } else {
+      T* copy = reinterpret_cast<T*>(room + tile_rows * tile_stride<S>);
+      for (Index i = 0; i < ni; ++i)
+        for (Index j = 0; j < nj; ++j) copy[i * tile_stride<S> + j] = static_cast<T>(K(i, j));
+      return {copy, ni, nj, tile_stride<S>};
+    }
+  }
+
+  // laplacian: -|x - a|_1 / h. The others: alpha x.a.
+  void score(Index i0, Index j0, Block<S> K) const {
+    const Points<S>& a = columns();
+    if (options_.kind == Kind::laplacian) {
+      constexpr Index width = cpu::panel_width<S>;
+      // A finite scale: infinity times a distance of 0 would be NaN.
+      const double scale = std::max<double>(-1 / options_.bandwidth, std::numeric_limits<S>::lowest());
+      cpu::tile_kernels<S>().l1_distances(static_cast<S>(scale), x_.rows.data() + i0 * p_, K.rows, p_,
+                                          a.panels.data() + j0 * p_, ceil_div(K.cols, width), K.data, K.stride);
+      return;
+    }
+    S alpha = 1;
+    if (options_.kind == Kind::cosine) alpha = S(0.5);
+    if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
+    const Block<const S> A{x_.rows.data() + i0 * p_, K.rows, p_, p_};
+    const Block<const S> B{a.rows.data() + j0 * p_, K.cols, p_, p_};
+    Cpu::tile_scores<S>(alpha, A, B, S(0), K);
+  }
+
+  void map(Index i0, Index j0, Block<S> K) const {
+    const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
+    for (Index i = 0; i < K.rows; ++i) {
+      S* row = K.row(i);
+      switch (options_.kind) {
+        case Kind::rbf:
+          kernels.exponents(x_.offsets[i0 + i], columns().offsets.data() + j0, row, K.cols);
+          Cpu::exp<S>(row, K.cols);
+          break;
+        case Kind::laplacian:
+          Cpu::exp<S>(row, K.cols);
+          break;
+        case Kind::cosine:
+          kernels.cosine(row, K.cols);
+          break;
+        case Kind::polynomial:
+          kernels.power(static_cast<S>(options_.coef0), options_.degree, row, K.cols);
+          break;
+      }
+    }
+  }
+
+  // A tile on the diagonal: exactly symmetric, and k(x, x) = 1 where the kernel says so.
+  void make_symmetric(Index i0, Block<S> K) const {
+    for (Index i = 0; i < K.rows; ++i) {
+      for (Index j = 0; j < i; ++j) K(i, j) = K(j, i);
+      if (options_.kind == Kind::rbf) K(i, i) = S(1);
+      if (options_.kind == Kind::cosine) K(i, i) = is_zero(i0 + i) ? S(0.5) : S(1);
+    }
+  }
+
+  bool is_zero(Index i) const {
+    const S* x = x_.rows.data() + i * p_;
+    return std::all_of(x, x + p_, [](S value) { return value == S(0); });
+  }
+
+  // K = K^T: each pair of blocks is made once and used for both. The pairs are visited as a round-robin tournament, in
+  // which every block plays once a round: no two threads write one block, and each block's sum has one order.
+  void multiply_symmetric(Block<const T> X, Block<T> Y) const {
+    const Index blocks = ceil_div(rows(), row_block_), players = blocks + blocks % 2;
+    Buffer<S> room(num_threads() * workspace_size());
+    parallel_for(blocks, [&](Index block, int worker) {
+      diagonal_block(block, X, Y, room.data() + worker * workspace_size());
+    });
+    for (Index round = 0; round + 1 < players; ++round)
+      parallel_for(players / 2, [&](Index match, int worker) {
+        const Index turn = players - 1;
+        const Index first = match == 0 ? turn : (round + match) % turn;
+        const Index second = (round + turn - match) % turn;
+        const Index I = std::min(first, second), J = std::max(first, second);
+        if (J >= blocks) return;  // an odd number of blocks: one rests
+        off_diagonal(I * row_block_, height(I), J * row_block_, height(J), X, Y,
+                     room.data() + worker * workspace_size());
+      });
+  }
+
+  Index height(Index block) const { return std::min(row_block_, rows() - block * row_block_); }
+
+  void diagonal_block(Index block, Block<const T> X, Block<T> Y, S* room) const {
+    const Index begin = block * row_block_, end = begin + height(block);
+    for (Index i = begin; i < end; ++i) std::fill_n(Y.row(i), Y.cols, T(0));
+    for (Index i = begin; i < end; i += tile_rows) {
+      const Index ni = std::min(tile_rows, end - i);
+      Cpu::tile_multiply<T>(tile(i, ni, i, ni, room), X.row_range(i, ni), Y.row_range(i, ni));
+      if (i + ni < end) off_diagonal(i, ni, i + ni, end - i - ni, X, Y, room);
+    }
+  }
+
+  // Y_I += K_IJ X_J and Y_J += K_IJ^T X_I.
+  void off_diagonal(Index i0, Index ni, Index j0, Index nj, Block<const T> X, Block<T> Y, S* room) const {
+    for (Index i = i0; i < i0 + ni; i += tile_rows) {
+      const Index height = std::min(tile_rows, i0 + ni - i);
+      const Block<const T> K = tile(i, height, j0, nj, room);
+      Cpu::tile_multiply<T>(K, X.row_range(j0, nj), Y.row_range(i, height));
+      Cpu::tile_multiply_transposed<T>(K, X.row_range(i, height), Y.row_range(j0, nj));
+    }
+  }
+
+  // Into how many parts the inner sum is cut: more than one only where the outer blocks are too few for the threads.
+  static Index segments(Index outer, Index outer_block, Index inner, Index inner_block) {
+    return ceil_div(outer, outer_block) >= 8 ? 1 : std::min<Index>(8, ceil_div(inner, inner_block));
+  }
+
+  // Output blocks in parallel, each summed over the inner blocks in order; add(outer begin, count, inner begin, count,
+  // output block, workspace).
+  template <class Add>
+  void reduce(Index outer_block, Index inner_block, Index outer, Index inner, Block<T> out, const Add& add) const {
+    const Index blocks = ceil_div(outer, outer_block), inner_blocks = ceil_div(inner, inner_block);
+    const Index parts = std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
+    Buffer<S> room(num_threads() * workspace_size());
+    OwnedBlock<T> partial((parts - 1) * outer, parts > 1 ? out.cols : 0);
+    parallel_for(blocks * parts, [&](Index chunk, int worker) {
+      const Index block = chunk / parts, part = chunk % parts;
+      const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
+      const Block<T> target =
+          part == 0 ? out.row_range(o0, no) : partial.view().row_range((part - 1) * outer + o0, no);
+      for (Index i = 0; i < no; ++i) std::fill_n(target.row(i), target.cols, T(0));
+      for (Index q = part * inner_blocks / parts; q < (part + 1) * inner_blocks / parts; ++q) {
+        const Index q0 = q * inner_block;
+        add(o0, no, q0, std::min(inner_block, inner - q0), target, room.data() + worker * workspace_size());
+      }
+    });
+    for (Index part = 1; part < parts; ++part)
+      Cpu::add<T>(1, Block<const T>(partial.view()).row_range((part - 1) * outer, outer), 1, out);
+  }
+
+  Index p_;
+  Points<S> x_, a_;
+  bool symmetric_;
+  KernelOptions options_;
+  Index row_block_, col_block_;
+};
+
+void check(const KernelOptions& options) {
+  const bool has_bandwidth = options.kind == Kind::rbf || options.kind == Kind::laplacian;
+  if (has_bandwidth && !(options.bandwidth > 0 && std::isfinite(1 / options.bandwidth)))
+    throw ArgumentError("bandwidth", std::to_string(options.bandwidth), "a positive number");
+  if (options.kind == Kind::polynomial && options.degree < 0)
+    throw ArgumentError("degree", std::to_string(options.degree), "an integer of at least 0");
+}
+
+template <class T, class S>
+Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre,
+               const Buffer<double>& squares) {
+  Points<S> out;
+  out.count = X.rows;
+  switch (options.kind) {
+    case Kind::rbf:
+      out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
+      out.offsets = Buffer<S>(X.rows);
+      for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>(-0.5 * squares[i]);
+      break;
+    case Kind::laplacian:
+      out.panels = points::pack_panels<S>(X);
+      [[fallthrough]];
+    case Kind::polynomial:
+      out.rows = points::pack<S>(X, nullptr, 1);
+      break;
+    case Kind::cosine:
+      out.rows = points::pack_normalised<S>(X);
+      break;
+  }
+  return out;
+}
+
+}  // namespace
+
+template <class T>
+OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options) {
+  check(options);
+  const bool symmetric = A.rows == 0;
+  Buffer<double> centre, x_squares, a_squares;
+  bool cancels = false;
+  if (options.kind == Kind::rbf) {
+    centre = points::mean(symmetric ? X : A);
+    x_squares = points::squared_norms(X, centre.data(), 1 / options.bandwidth);
+    if (!symmetric) a_squares = points::squared_norms(A, centre.data(), 1 / options.bandwidth);
+    const double x = points::largest(x_squares), a = symmetric ? x : points::largest(a_squares);
+    const double size = std::sqrt(x * a) + 0.5 * x + 0.5 * a;  // bound of |x.a| + |x|^2 / 2 + |a|^2 / 2
+    if (!std::isfinite(size))
+      throw ArgumentError("bandwidth", std::to_string(options.bandwidth), "one that does not overflow for these data");
+    cancels = 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
+  }
+  const auto make = [&](auto zero) -> OperatorPtr<Cpu, T> {
+    using S = decltype(zero);
+    Points<S> x = pack<T, S>(X, options, centre.data(), x_squares), a;
+    if (!symmetric) a = pack<T, S>(A, options, centre.data(), a_squares);
+    return std::make_shared<Pairwise<T, S>>(X.cols, std::move(x), std::move(a), symmetric, options);
+  };
+  return cancels ? make(double{}) : make(T{});
+}
+
+template OperatorPtr<Cpu, float> make_pairwise(MatrixView<const float>, MatrixView<const float>, const KernelOptions&);
+template OperatorPtr<Cpu, double> make_pairwise(MatrixView<const double>, MatrixView<const double>,
+                                                const KernelOptions&);
+
+}  // namespace eigencontext

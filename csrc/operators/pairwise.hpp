@@ -1,0 +1,25 @@
+// Pairwise operators: K(i, j) = k(x_i, a_j), made a tile at a time in cache, used, and forgotten. Memory O((n + m) p).
+#pragma once
+
+#include "backend/cpu/cpu.hpp"
+#include "operators/operator.hpp"
+
+namespace eigencontext {
+
+// rbf: exp(-|x - a|_2^2 / (2 h^2)); laplacian: exp(-|x - a|_1 / h), h = bandwidth;
+// cosine: (1 + cos(x, a)) / 2, cos = 0 for a zero vector; polynomial: max(0, x.a / p + coef0)^degree, p features.
+struct KernelOptions {
+  enum class Kind { rbf, laplacian, cosine, polynomial };
+  Kind kind = Kind::rbf;
+  double bandwidth = 1;
+  int degree = 3;
+  double coef0 = 1;
+};
+
+// The operator with entries k(x_i, a_j). A with 0 rows: A = X, a symmetric operator that computes each pair of tiles
+// once. X and A are copied. Throws ArgumentError for a bandwidth that is not a positive number or so small that the
+// scaled data overflow (where the kernel has one), and for a negative degree.
+template <class T>
+OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options);
+
+}  // namespace eigencontext

@@ -1,0 +1,113 @@
+// The operator as the algorithms see it: turned so that it is tall, scaled so that squares stay in range, its products
+// counted, checked for NaN and inf, and interruptible.
+#pragma once
+
+#include <cmath>
+#include <utility>
+
+#include "backend/cpu/cpu.hpp"
+#include "base/errors.hpp"
+#include "base/parallel.hpp"
+#include "operators/operator.hpp"
+#include "spectrum/orthonormalise.hpp"
+
+namespace eigencontext::spectrum {
+
+// Thrown by the first product of a random block that is exactly 0 (with probability 1 the operator is 0).
+struct ZeroOperator {};
+
+template <class Backend, class Scalar>
+class Guarded {
+ public:
+  Guarded(const Operator<Backend, Scalar>& A, bool transposed, std::uint64_t seed)
+      : A_(A), transposed_(transposed), seed_(seed) {}
+
+  Index rows() const { return transposed_ ? A_.cols() : A_.rows(); }
+  Index cols() const { return transposed_ ? A_.rows() : A_.cols(); }
+  bool transposed() const { return transposed_; }
+  void turn() { transposed_ = !transposed_; }
+  double scale() const { return scale_; }
+  Index matvecs() const { return matvecs_; }
+
+  // Y = A X / scale. The first block multiplied must be (partly) random: it sets the scale.
+  void multiply(Block<const Scalar> X, Block<Scalar> Y) {
+    const bool first = !measured_;
+    apply(transposed_ ? Kind::right : Kind::left, 1, X, Y);
+    if (first) eigencontext::spectrum::scale<Backend>(1 / choose_scale(X, Y), Y);
+  }
+  void multiply_transposed(Block<const Scalar> Y, Block<Scalar> Z) {
+    apply(transposed_ ? Kind::left : Kind::right, 1, Y, Z);
+  }
+  // Z = A^T A X / scale^2, the input scaled before and the output after, so that nothing leaves the range between.
+  void multiply_fused(Block<const Scalar> X, Block<Scalar> Z) {
+    measure();
+    apply(Kind::fused, 1 / scale_, X, Z);
+  }
+
+  // Sets the scale by the product with one Gaussian column, unless it is known.
+  void measure() {
+    if (measured_) return;
+    OwnedBlock<Scalar> x(cols(), 1), y(rows(), 1);
+    Fresh{seed_ + 0x6d656173u}.template fill<Backend>(x.view());
+    eigencontext::spectrum::scale<Backend>(1 / std::sqrt(static_cast<double>(cols())), x.view());
+    multiply(x.view(), y.view());
+  }
+
+ private:
+  enum class Kind { left, right, fused };
+
+  // Outputs and inputs that are parts of a wide basis go through packed blocks: products read them row by row.
+  void apply(Kind kind, double before, Block<const Scalar> X, Block<Scalar> Y) {
+    check_stop();
+    matvecs_ += kind == Kind::fused ? 2 * X.cols : X.cols;
+    OwnedBlock<Scalar> packed_X, packed_Y;
+    if (X.stride != X.cols || before != 1) {
+      packed_X = OwnedBlock<Scalar>(X.rows, X.cols);
+      Backend::template add<Scalar>(before, X, 0.0, packed_X.view());
+      X = std::as_const(packed_X).view();
+    }
+    Block<Scalar> out = Y;
+    if (Y.stride != Y.cols) {
+      packed_Y = OwnedBlock<Scalar>(Y.rows, Y.cols);
+      out = packed_Y.view();
+    }
+    if (kind == Kind::left) A_.multiply(X, out);
+    if (kind == Kind::right) A_.multiply_transposed(X, out);
+    if (kind == Kind::fused) A_.multiply_fused(nullptr, X, out);
+    if (!Backend::template all_finite<Scalar>(out.view()))
+      throw NonFiniteError("a product with the operator contains NaN or inf");
+    if (out.data != Y.data)
+      Backend::template add<Scalar>(1 / scale_, out, 0.0, Y);
+    else if (scale_ != 1)
+      eigencontext::spectrum::scale<Backend>(1 / scale_, Y);
+  }
+
+  // A power of two near the norm, or 1 where the values are ordinary; so scaling never rounds.
+  double choose_scale(Block<const Scalar> X, Block<Scalar> Y) {
+    const double norm = largest_column(Y) / std::max(largest_column(X), std::numeric_limits<double>::min());
+    measured_ = true;
+    if (norm == 0) {
+      if (X.cols == 1) throw ZeroOperator();
+      measured_ = false;  // a start column of the caller's may hide it: ask a Gaussian one
+      measure();
+      return 1;  // Y is 0 anyway
+    }
+    const int exponent = static_cast<int>(std::lround(std::log2(norm)));
+    scale_ = std::abs(exponent) > 16 ? std::ldexp(1.0, exponent) : 1.0;
+    return scale_;
+  }
+  static double largest_column(Block<const Scalar> X) {
+    Small sums(static_cast<std::size_t>(X.cols));
+    Backend::template column_squares<Scalar>(X, sums.data());
+    return std::sqrt(*std::max_element(sums.begin(), sums.end()));
+  }
+
+  const Operator<Backend, Scalar>& A_;
+  bool transposed_;
+  std::uint64_t seed_;
+  double scale_ = 1;
+  bool measured_ = false;
+  Index matvecs_ = 0;
+};
+
+}  // namespace eigencontext::spectrum

@@ -1,0 +1,157 @@
+// X = V C + Q R: the last columns of a basis made orthonormal, among themselves and against the first ones.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "backend/cpu/cpu.hpp"
+#include "base/errors.hpp"
+#include "base/parallel.hpp"
+#include "spectrum/small.hpp"
+
+namespace eigencontext::spectrum {
+
+// Gaussian columns that no one has drawn before: a pure function of the seed and of how many were drawn.
+struct Fresh {
+  std::uint64_t seed = 0;
+  Index drawn = 0;
+
+  template <class Backend, class Scalar>
+  void fill(Block<Scalar> X) {
+    Backend::template fill_gaussian<Scalar>(X, seed, 0, drawn);
+    drawn += X.cols;
+  }
+};
+
+template <class Backend, class Scalar>
+void copy(Block<const Scalar> X, Block<Scalar> Y) {
+  Backend::template add<Scalar>(1.0, X, 0.0, Y);
+}
+template <class Backend, class Scalar>
+void scale(double alpha, Block<Scalar> Y) {
+  Backend::template add<Scalar>(0.0, Y, alpha, Y);
+}
+
+// Householder QR of a tall block, in float64, by row chunks: X_c = Q_c R_c, then [R_1; R_2; ...] = Q' R, X_c <- Q_c Q'_c.
+// Chunks depend on the shape alone. For blocks too ill-conditioned for Cholesky.
+template <class Scalar>
+void tall_qr(Block<Scalar> X, double* R) {
+  const Index b = X.cols, chunks = std::max<Index>(1, X.rows / std::max<Index>(4 * b, 1024));
+  const auto begin = [&](Index c) { return c * X.rows / chunks; };
+  Buffer<double> Rs(chunks * b * b);
+  parallel_for(chunks, [&](Index c, int) {
+    const Index rows = begin(c + 1) - begin(c);
+    Buffer<double> Q(rows * b);
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < b; ++j) Q[i * b + j] = static_cast<double>(X(begin(c) + i, j));
+    host::qr(rows, b, Q.data(), Rs.data() + c * b * b);
+    for (Index i = 0; i < rows; ++i)
+      for (Index j = 0; j < b; ++j) X(begin(c) + i, j) = static_cast<Scalar>(Q[i * b + j]);
+  });
+  if (chunks == 1) {
+    std::copy_n(Rs.data(), b * b, R);
+    return;
+  }
+  host::qr(chunks * b, b, Rs.data(), R);
+  parallel_for(chunks, [&](Index c, int) {
+    std::vector<double> row(static_cast<std::size_t>(b));
+    for (Index i = begin(c); i < begin(c + 1); ++i) {
+      std::fill(row.begin(), row.end(), 0.0);
+      for (Index l = 0; l < b; ++l)
+        for (Index j = 0; j < b; ++j) row[j] += static_cast<double>(X(i, l)) * Rs[(c * b + l) * b + j];
+      for (Index j = 0; j < b; ++j) X(i, j) = static_cast<Scalar>(row[j]);
+    }
+  });
+}
+
+// Cholesky QR, X = Q R, with the columns scaled to norm 1 first (so graded columns do no harm). Returns false, X
+// untouched, where a direction is not clearly above `threshold` or the Gram matrix is too close to singular: its
+// smallest pivot must stand above the rounding of the Gram matrix, which is eps in the block's own precision.
+template <class Backend, class Scalar>
+bool cholesky_qr(Block<Scalar> X, double threshold, double* R) {
+  const Index b = X.cols;
+  Small H(static_cast<std::size_t>(b * b)), norms(static_cast<std::size_t>(b));
+  Backend::template gram<Scalar>(X, X, H.data());
+  for (Index j = 0; j < b; ++j) {
+    if (!std::isfinite(H[j * b + j])) throw NonFiniteError("a product with the operator contains NaN or inf");
+    norms[j] = std::sqrt(H[j * b + j]);
+    if (!(norms[j] > 10 * threshold)) return false;
+  }
+  for (Index i = 0; i < b; ++i)
+    for (Index j = 0; j < b; ++j) H[i * b + j] /= norms[i] * norms[j];
+  if (!host::cholesky(b, H.data())) return false;
+  const double smallest = std::sqrt(10.0 * std::numeric_limits<Scalar>::epsilon() * std::sqrt(static_cast<double>(b)));
+  for (Index j = 0; j < b; ++j) {
+    const double pivot = H[j * b + j];
+    if (!(pivot > smallest && pivot * norms[j] > 10 * threshold)) return false;
+  }
+  for (Index i = 0; i < b; ++i)
+    for (Index j = 0; j < b; ++j) R[i * b + j] = H[i * b + j] * norms[j];
+  host::invert_upper(b, H.data());
+  for (Index i = 0; i < b; ++i)
+    for (Index j = 0; j < b; ++j) H[i * b + j] /= norms[i];
+  Backend::template multiply_right<Scalar>(X, H.data());
+  return true;
+}
+
+// X = Q R with the directions of singular value <= threshold last; returns how many are above it.
+template <class Backend, class Scalar>
+Index factor_block(Block<Scalar> X, double threshold, double* R) {
+  if (cholesky_qr<Backend, Scalar>(X, threshold, R)) return X.cols;
+  const Index b = X.cols;
+  tall_qr<Scalar>(X, R);
+  Small P(static_cast<std::size_t>(b * b)), s(static_cast<std::size_t>(b)), Qt(static_cast<std::size_t>(b * b));
+  host::svd(b, b, R, P.data(), s.data(), Qt.data());
+  Backend::template multiply_right<Scalar>(X, P.data());
+  for (Index i = 0; i < b; ++i)
+    for (Index j = 0; j < b; ++j) R[i * b + j] = s[i] * Qt[i * b + j];
+  return std::count_if(s.begin(), s.end(), [&](double value) { return value > threshold; });
+}
+
+// Columns [done, done + width) of `basis`, X = V C + Q R, V the columns before them; X becomes Q. Two passes, more where
+// a pass still took much away. Directions of X below `drop` are replaced by fresh random ones (rows of R are 0 there).
+// C (done x width) and R (width x width) may be null. Returns the sum of squares of what was dropped, so that
+// a certificate can account for it. Needs done + width <= basis.rows.
+template <class Backend, class Scalar>
+double orthonormalise(Block<Scalar> basis, Index done, Index width, double drop, Fresh& fresh, double* C, double* R) {
+  if (done + width > basis.rows) throw FactorizationError("a basis with more columns than rows was asked for");
+  const Block<Scalar> V = basis.col_range(0, done);
+  Small coefficients(static_cast<std::size_t>(done * width), 0.0), total = identity(width);
+  double dropped = 0;
+  Index active = width;
+  bool clean = false;
+  for (int pass = 0; active > 0 && pass < 5 && !(pass >= 2 && clean); ++pass) {
+    const Block<Scalar> X = basis.col_range(done, active);
+    clean = true;
+    if (done > 0) {
+      Small c(static_cast<std::size_t>(done * active));
+      Backend::template gram<Scalar>(V, X, c.data());
+      Backend::template update<Scalar>(-1.0, V, c.data(), 1.0, X);
+      const Small share = product(done, active, width, c.data(), total.data());
+      for (std::size_t i = 0; i < share.size(); ++i) coefficients[i] += share[i];
+      clean = std::sqrt(sum_of_squares(c.data(), done * active)) < 0.1;
+    }
+    Small step(static_cast<std::size_t>(active * active));
+    // From the second pass on columns have norm 1: what loses 99 % of it was rounding.
+    const Index kept = factor_block<Backend, Scalar>(X, pass == 0 ? drop : 1e-2, step.data());
+    total = product(active, active, width, step.data(), total.data());
+    dropped += sum_of_squares(total.data() + kept * width, (active - kept) * width);
+    total.resize(static_cast<std::size_t>(kept * width));
+    for (Index j = 0; j < kept; ++j) clean = clean && step[j * active + j] > 0.5 && step[j * active + j] < 2;
+    active = kept;
+  }
+  if (C) std::copy(coefficients.begin(), coefficients.end(), C);
+  total.resize(static_cast<std::size_t>(width * width), 0.0);
+  if (R) std::copy(total.begin(), total.end(), R);
+  if (active < width) {
+    const Block<Scalar> lost = basis.col_range(done + active, width - active);
+    fresh.fill<Backend>(lost);
+    scale<Backend>(1 / std::sqrt(static_cast<double>(basis.rows)), lost);
+    orthonormalise<Backend, Scalar>(basis, done + active, width - active, 30.0 * std::numeric_limits<Scalar>::epsilon(),
+                                    fresh, nullptr, nullptr);
+  }
+  return dropped;
+}
+
+}  // namespace eigencontext::spectrum

@@ -1,0 +1,106 @@
+// Rayleigh-Ritz from a right basis alone, by QR and never by squares, with true residuals; and what iterates it.
+#pragma once
+
+#include "spectrum/guarded.hpp"
+#include "spectrum/run.hpp"
+
+namespace eigencontext::spectrum {
+
+// A v = s u (or A v = w v with left empty), values descending, in the units of the scaled operator.
+template <class Scalar>
+struct Triplets {
+  OwnedBlock<Scalar> left, right, image;  // image: A^T U, or A V for eigenvalues
+  std::vector<double> values, residuals;
+  double largest = 0;
+};
+
+// residual_j = ||image_j - value_j right_j||.
+template <class Backend, class Scalar>
+std::vector<double> residual_norms(Block<const Scalar> image, Block<const Scalar> right, const std::vector<double>& values) {
+  const Index k = image.cols;
+  OwnedBlock<Scalar> E(image.rows, k);
+  copy<Backend, Scalar>(image, E.view());
+  Backend::template update<Scalar>(-1.0, right, diagonal(k, values.data()).data(), 1.0, E.view());
+  std::vector<double> norms(static_cast<std::size_t>(k));
+  Backend::template column_squares<Scalar>(E.view(), norms.data());
+  for (double& value : norms) value = std::sqrt(value);
+  return norms;
+}
+
+// A V = U R, R = P S Q^T: triplets (U P, S, V Q). Columns of U where A V is 0 are completed orthonormally.
+template <class Backend, class Scalar>
+Triplets<Scalar> refine_svd(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Fresh& fresh) {
+  const Index w = V.cols();
+  Triplets<Scalar> t;
+  t.left = OwnedBlock<Scalar>(A.rows(), w);
+  A.multiply(V.view(), t.left.view());
+  Small squares(static_cast<std::size_t>(w)), R(static_cast<std::size_t>(w * w)), P(R.size()), Qt(R.size());
+  Backend::template column_squares<Scalar>(t.left.view(), squares.data());
+  const double drop = std::numeric_limits<Scalar>::epsilon() * std::sqrt(*std::max_element(squares.begin(), squares.end()));
+  orthonormalise<Backend, Scalar>(t.left.view(), 0, w, drop, fresh, nullptr, R.data());
+  t.values.resize(static_cast<std::size_t>(w));
+  host::svd(w, w, R.data(), P.data(), t.values.data(), Qt.data());
+  t.largest = t.values[0];
+  Backend::template multiply_right<Scalar>(t.left.view(), P.data());
+  Backend::template multiply_right<Scalar>(V.view(), leading_rows_transposed(w, Qt.data(), w).data());
+  t.right = std::move(V);
+  t.image = OwnedBlock<Scalar>(A.cols(), w);
+  A.multiply_transposed(std::as_const(t.left).view(), t.image.view());
+  t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
+  return t;
+}
+
+// T = V^T A V = S W S^T: pairs (V S, W).
+template <class Backend, class Scalar>
+Triplets<Scalar> refine_eigh(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V) {
+  const Index w = V.cols();
+  Triplets<Scalar> t;
+  t.image = OwnedBlock<Scalar>(A.rows(), w);
+  A.multiply(V.view(), t.image.view());
+  Small T(static_cast<std::size_t>(w * w)), S(T.size());
+  Backend::template gram<Scalar>(V.view(), t.image.view(), T.data());
+  for (Index i = 0; i < w; ++i)
+    for (Index j = 0; j < w; ++j) S[i * w + j] = (T[i * w + j] + T[j * w + i]) / 2;
+  t.values.resize(static_cast<std::size_t>(w));
+  host::eigh(w, S.data(), t.values.data());
+  std::reverse(t.values.begin(), t.values.end());
+  for (Index i = 0; i < w; ++i) std::reverse(S.begin() + i * w, S.begin() + (i + 1) * w);
+  t.largest = std::max(std::abs(t.values.front()), std::abs(t.values.back()));
+  Backend::template multiply_right<Scalar>(V.view(), S.data());
+  Backend::template multiply_right<Scalar>(t.image.view(), S.data());
+  t.right = std::move(V);
+  t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
+  return t;
+}
+
+// Subspace iteration (Halko, Martinsson, Tropp 2011, algorithm 4.4): V <- orth(A^T orth(A V)), with Rayleigh-Ritz and
+// true residuals every sweep; eigenvalues: V <- orth(A V), which finds the largest in magnitude first.
+// `total` is ||A||_F^2 where it is known.
+template <bool singular, class Backend, class Scalar>
+Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Run& run, Fresh& fresh, Triplets<Scalar>& t,
+                           double total = -1) {
+  const double eps = std::numeric_limits<Scalar>::epsilon();
+  for (;;) {
+    const Index w = V.cols();
+    if constexpr (singular)
+      t = refine_svd<Backend, Scalar>(A, std::move(V), fresh);
+    else
+      t = refine_eigh<Backend, Scalar>(A, std::move(V));
+    ++run.sweeps;
+    if (total < 0)  // the first block is random: E ||A V||_F^2 = (w / m) ||A||_F^2
+      total = sum_of_squares(t.values.data(), w) * static_cast<double>(A.cols()) / static_cast<double>(w);
+    run.left_out = missed_mass(total, t.values, run.k);
+    run.next_value = w > run.k ? t.values[run.k] : -1;
+    std::vector<double> residuals(t.residuals.begin(), t.residuals.begin() + run.k);
+    for (double& r : residuals) r *= A.scale();
+    if (run.report(w, residuals)) return Outcome::callback;
+    const bool hold = run.all_hold(t.values, t.residuals, t.largest);
+    if (hold && !run.options.keep_sweeps) return Outcome::converged;
+    if (run.sweeps >= run.max_sweeps) return hold ? Outcome::converged : Outcome::max_sweeps;
+    V = OwnedBlock<Scalar>(A.cols(), w);
+    copy<Backend, Scalar>(std::as_const(t.image).view(), V.view());
+    orthonormalise<Backend, Scalar>(V.view(), 0, w, 10 * eps * t.largest, fresh, nullptr, nullptr);
+  }
+}
+
+}  // namespace eigencontext::spectrum

@@ -1,0 +1,89 @@
+// What one call carries along: what is asked for, what has been done, and the search loop that every Krylov space shares.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "spectrum/basis.hpp"
+#include "spectrum/spectrum.hpp"
+
+namespace eigencontext::spectrum {
+
+// no_room: the space has too few dimensions to go on. unsuitable: a value too small for the squared operator.
+enum class Outcome { converged, max_sweeps, callback, no_room, unsuitable };
+
+struct Run {
+  const SpectrumOptions& options;
+  Index k = 0, block = 0, max_basis = 0, max_sweeps = 0;
+  double floor_factor = 0;  // floor = floor_factor * largest
+  double smallest_ratio = 0;  // of s_k / s_1 that the squared operator may be asked for
+  std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
+  Index sweeps = 0;
+  double strictness = 0.9;  // of a limit: what an estimated residual must reach, so that the true one holds after rounding
+  double left_out = -1, next_value = -1;  // ||A||_F^2 - sum s^2 (-1: unknown); the (k+1)-th value (-1: none)
+
+  double floor(double largest) const { return floor_factor * largest; }
+  bool holds(double value, double residual, double largest) const {
+    return residual <= std::max(options.tol * std::abs(value), floor(largest));
+  }
+  bool all_hold(const std::vector<double>& values, const std::vector<double>& residuals, double largest,
+                double factor = 1) const {
+    for (Index i = 0; i < k; ++i)
+      if (!holds(values[i], residuals[i] / factor, largest)) return false;
+    return true;
+  }
+  // True: the callback wants to stop.
+  bool report(Index basis_size, const std::vector<double>& residuals) const {
+    if (!options.callback) return false;
+    const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+    return options.callback(Progress{sweeps, basis_size, &residuals, elapsed.count()});
+  }
+};
+
+// ||A||_F^2 - sum_{i <= k} s_i^2, from ||A V||_F^2 and the estimate of the rest, or from the first random block alone:
+// E ||A V_1||_F^2 = (block / dimensions) ||A||_F^2.
+inline double missed_mass(double total, const std::vector<double>& values, Index k) {
+  for (Index i = 0; i < std::min<Index>(k, static_cast<Index>(values.size())); ++i) total -= values[i] * values[i];
+  return std::max(total, 0.0);
+}
+
+// Expands the space until all k residuals hold and nothing larger is found outside it. `scale` turns the residuals that
+// the callback sees into the operator's own units.
+template <class Space>
+Outcome search(Space& space, Run& run, Index dimensions, const double& scale) {
+  const Index k = run.k;
+  for (;;) {
+    if (space.full()) {
+      if (Space::squared && run.smallest_ratio > 0) {
+        const Ritz now = space.ritz(0);
+        if (now.values[k - 1] < run.smallest_ratio * now.largest) return Outcome::unsuitable;
+      }
+      space.restart(k + space.width());
+    }
+    space.step();
+    ++run.sweeps;
+    const bool last = run.sweeps >= run.max_sweeps, enough = space.size() >= k;
+    if (!run.options.callback && !last && (run.options.keep_sweeps || !enough)) continue;
+    const Ritz now = space.ritz(k);
+    const double first_total = space.first_mass() * static_cast<double>(dimensions) / static_cast<double>(run.block);
+    run.left_out = missed_mass(std::max(first_total, space.basis_mass()), now.values, k);
+    run.next_value = space.size() > k ? now.values[k] : -1;
+    std::vector<double> residuals = now.residuals;
+    for (double& r : residuals) r *= scale;
+    if (run.report(space.size(), residuals)) return Outcome::callback;
+    if (enough && !run.options.keep_sweeps && run.all_hold(now.values, now.residuals, now.largest, run.strictness)) {
+      if (Space::squared && now.values[k - 1] < run.smallest_ratio * now.largest) return Outcome::unsuitable;
+      if (!run.options.verify) return Outcome::converged;
+      const double kth = now.values[k - 1];
+      const Probe probe = space.probe(kth + run.options.tol * std::abs(kth) + run.floor(now.largest));
+      run.left_out = missed_mass(space.basis_mass() + probe.left_out, now.values, k);
+      if (!probe.found) return Outcome::converged;
+      if (!space.fits(k)) return Outcome::no_room;
+    }
+    if (last) return enough && run.all_hold(now.values, now.residuals, now.largest) ? Outcome::converged : Outcome::max_sweeps;
+  }
+}
+
+}  // namespace eigencontext::spectrum

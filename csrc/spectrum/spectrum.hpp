@@ -1,0 +1,56 @@
+// Truncated singular value and symmetric eigenvalue decompositions of operators, with certificates.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/buffer.hpp"
+#include "operators/operator.hpp"
+
+namespace eigencontext {
+
+enum class Method { krylov, subspace, gram, full };
+
+struct Progress {
+  Index sweep = 0, basis_size = 0;
+  const std::vector<double>* residuals = nullptr;  // of the current k leading triplets
+  double elapsed = 0;                              // seconds
+};
+
+// 0 means "choose" for block_size, max_basis, max_sweeps; choose_options() fills them in.
+struct SpectrumOptions {
+  Method method = Method::krylov;
+  double tol = 1e-3;
+  Index block_size = 0, max_basis = 0, max_sweeps = 0;
+  bool verify = true;
+  bool fused = false;       // work on A^T A through Operator::multiply_fused (krylov on SVD only)
+  bool keep_sweeps = false; // do exactly max_sweeps sweeps, never stop early (randomized_svd with n_iter a number)
+  std::uint64_t seed = 0;
+  std::vector<double> start;                       // optional first start column (length cols)
+  std::function<bool(const Progress&)> callback;   // true stops
+};
+
+template <class Scalar>
+struct SpectrumResult {
+  std::vector<double> values;                // descending (svd) or descending algebraic (eigh)
+  OwnedBlock<Scalar> left, right;            // (rows x k), (cols x k); eigh: left is empty
+  std::vector<double> residuals;             // absolute 2-norms
+  std::vector<char> converged;
+  double missed = 0;                         // estimate of ||A||_F^2 - sum s^2
+  Index sweeps = 0, matvecs = 0;
+  std::string stop_reason;                   // "converged" | "max_sweeps" | "callback"
+  std::vector<std::string> warnings;         // e.g. a value within its error of the next one
+};
+
+// A = U diag(s) V^T, the k largest; k <= min(rows, cols). Rayleigh-Ritz in the basis of a randomised block Krylov
+// space (THEORY: Musco-Musco 2015), or the method asked for.
+template <class Backend, class Scalar>
+SpectrumResult<Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
+
+// A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator.
+template <class Backend, class Scalar>
+SpectrumResult<Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
+
+}  // namespace eigencontext

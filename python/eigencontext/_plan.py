@@ -1,0 +1,293 @@
+"""Which method, which block, how large a basis: decided from shape, k, memory and cost, and said in words."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
+from .operators import Operator, as_operator
+
+SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full")
+EIGH_METHODS = ("auto", "krylov", "subspace", "full")
+
+_TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
+_TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
+_FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
+_GRAM_TOL = {4: 1e-3, 8: 1e-6}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What `ec.svd` or `ec.spectrum` would do; print it before a long run.
+
+    Attributes
+    ----------
+    method : str
+    reason : str
+        Why.
+    block_size, basis : int
+        Columns of a block, and the most columns that the basis may have (0 where the method has none).
+    fused : bool
+        Whether a sweep is A^T(A X) in one read of A.
+    passes : int
+        Reads of A until the tolerance, as far as can be said before the spectrum is known.
+    flops, bytes : float
+        Of those passes and of orthogonalisation; bytes of A read.
+    memory : int
+        Bytes beyond A and the results.
+    """
+
+    shape: tuple[int, int]
+    dtype: str
+    k: int
+    tol: float
+    method: str
+    reason: str
+    block_size: int
+    basis: int
+    fused: bool
+    passes: int
+    flops: float
+    bytes: float
+    memory: int
+    max_sweeps: int = 0
+    memory_bound: bool = False
+
+    def __str__(self):
+        n, m = self.shape
+        lines = [
+            f"plan for the {self.k} largest of a {n} x {m} operator in {self.dtype}, tol {self.tol:g}",
+            f"  method  {self.method}{' (fused)' if self.fused else ''}: {self.reason}",
+        ]
+        if self.basis:
+            lines.append(f"  basis   at most {self.basis} vectors, in blocks of {self.block_size}")
+        lines += [
+            f"  passes  about {self.passes} over A",
+            f"  work    {_scaled(self.flops, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E'))}flop, "
+            f"{_scaled(self.bytes, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B of A read",
+            f"  memory  {_scaled(self.memory, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B beyond A and the results",
+        ]
+        return "\n".join(lines)
+
+
+def plan(
+    a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_sweeps=None, max_memory=None
+) -> Plan:
+    """What `ec.svd(a, k, ...)` would do: method, passes over the data, flops, bytes, memory, and why.
+
+    Parameters
+    ----------
+    a : anything that `ec.svd` takes, or a context (its operator is planned for, as `ec.spectrum` works on it)
+    k : int
+    tol, method, block_size, max_basis, max_sweeps, max_memory
+        As in `ec.svd`.
+
+    Returns
+    -------
+    Plan
+        Attributes, and a text when printed.
+
+    Examples
+    --------
+    >>> import numpy as np, eigencontext as ec
+    >>> ec.plan(np.ones((30, 20)), 3).method
+    'full'
+    """
+    if hasattr(a, "operator") and hasattr(a, "conditional"):
+        a = a.operator
+    op, reserved = operator_within(a, max_memory)
+    return choose(
+        op,
+        k,
+        symmetric=False,
+        tol=tol,
+        method=method,
+        block_size=block_size,
+        max_basis=max_basis,
+        max_sweeps=max_sweeps,
+        max_memory=max_memory,
+        reserved=reserved,
+    )
+
+
+def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Operator, int]:
+    """`a` as an operator, and the bytes of `max_memory` that it already took: the transposed copy of a CSR matrix,
+    which may have at most half."""
+    max_memory = check_memory(max_memory)
+    op = as_operator(a, argument, None if max_memory is None else max(1, max_memory // 2), **options)
+    if isinstance(a, Operator) or op._recipe[0] != "csr":
+        return op, 0
+    indptr, indices, data, shape, copied, _ = op._recipe[1]
+    return op, (indices.nbytes + data.nbytes + (shape[1] + 1) * indptr.itemsize) if copied else 0
+
+
+def check_rank(k, shape, argument: str = "k") -> int:
+    """k as an integer in 1 .. min(n, m)."""
+    return check_integer(k, argument, 1, min(shape), "min(n, m)")
+
+
+def choose(
+    op: Operator,
+    k,
+    *,
+    symmetric: bool,
+    tol=1e-3,
+    method="auto",
+    block_size=None,
+    max_basis=None,
+    max_sweeps=None,
+    max_memory=None,
+    reserved: int = 0,
+    spare: int = 0,
+) -> Plan:
+    """The checked and completed options of one decomposition; `spare` more columns are added to the default basis."""
+    methods = EIGH_METHODS if symmetric else SVD_METHODS
+    check_choice(method, "method", methods)
+    k = check_rank(k, op.shape)
+    tol = check_number(tol, "tol", 0)
+    max_memory = check_memory(max_memory)
+    n, m = op.shape
+    small, itemsize = min(n, m), op.dtype.itemsize
+    asked_block = None if block_size is None else check_integer(block_size, "block_size", 1)
+    asked_basis = None if max_basis is None else check_integer(max_basis, "max_basis", 1)
+    sweeps = 0 if max_sweeps is None else check_integer(max_sweeps, "max_sweeps", 1)
+    iterative = {"block_size": asked_block, "max_basis": asked_basis, "max_sweeps": max_sweeps}
+    given = [name for name, value in iterative.items() if value is not None]
+    if method in ("gram", "full") and given:
+        raise ValueError(f"{given[0]}: got {iterative[given[0]]}; allowed: None, method={method!r} does not iterate")
+
+    limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
+    block, basis, memory_bound = _basis(
+        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare
+    )
+    full_bytes = 16 * n * m + 48 * small * small  # LAPACK works in float64: the matrix and U
+    gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block)) + 24 * basis * basis
+
+    fits = _room(k, block) <= small
+    columns = min(small, _columns_needed(k, block, tol, op.dtype))
+    passes = max(2, math.ceil(columns / block))
+    krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
+    gram_flops = 2 * _flops(op, small) + 10.0 * small**3
+
+    fused = False
+    if method != "auto":
+        reason = "asked for"
+    elif given and fits:
+        method, reason = "krylov", f"{', '.join(given)} given"
+    elif small <= _TINY and full_bytes <= min(limit, _TINY_BYTES):
+        method, reason = "full", f"min(n, m) = {small} is tiny"
+    elif not fits and full_bytes <= limit:
+        method, reason = "full", f"k = {k} is close to min(n, m) = {small}"
+    elif not fits and not symmetric:
+        method, reason = "gram", f"k = {k} is close to min(n, m) = {small}, and A is long"
+    elif not fits:
+        method, reason = "full", f"k = {k} is close to n = {n}"
+    elif symmetric and small <= 3 * columns and full_bytes <= limit and gram_flops < krylov_flops:
+        method, reason = "full", f"n = {n} is no more than a few times the basis ({columns})"
+    elif (
+        not symmetric
+        and small <= 4 * columns
+        and tol >= _GRAM_TOL[itemsize]
+        and gram_bytes <= limit
+        and gram_flops < krylov_flops
+    ):
+        method, reason = "gram", f"min(n, m) = {small} is no more than a few times the basis ({columns})"
+    else:
+        method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
+    if method == "krylov" and not fits:
+        raise ValueError(
+            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block)} for k = {k} and blocks of {block}, got "
+            f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
+        )
+    if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
+        fused = True
+        reason += "; A^T(A X) in one read of A"
+    if method == "krylov" and memory_bound:
+        reason += f"; the basis is held to {basis} vectors by max_memory"
+
+    memory = {"full": full_bytes, "gram": gram_bytes}.get(method, krylov_bytes)
+    if max_memory is not None and memory > limit and method in ("full", "gram"):
+        raise ValueError(
+            f"max_memory: got {max_memory} bytes; allowed: at least {memory + reserved} for method={method!r} and "
+            f"shape {op.shape}"
+        )
+    if method in ("full", "gram"):
+        return Plan(
+            shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=0, basis=0,
+            fused=False, passes=1 if method == "full" else 2,
+            flops=_flops(op, small) + 10.0 * n * m * small if method == "full" else gram_flops,
+            bytes=float(op.cost(small)["bytes"]), memory=memory,
+        )  # fmt: skip
+    if method == "subspace":
+        block = k + 10 if asked_block is None else max(asked_block, k)
+        block = min(block, small)
+        basis = block
+        memory = itemsize * (n + m) * basis + 24 * basis * basis
+    return Plan(
+        shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
+        fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,
+        bytes=(1 if fused else 2) * passes * float(op.cost(block)["bytes"]), memory=memory,
+        max_sweeps=sweeps, memory_bound=memory_bound,
+    )  # fmt: skip
+
+
+def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare):
+    """Block size and largest basis: k + 3 blocks at least, all of it within the memory limit."""
+    block = asked_block if asked_block is not None else min(32, max(8, (k + 3) // 4))
+    while asked_block is None and block > 1 and _room(k, block) > small and (asked_basis or method == "krylov"):
+        block -= 1
+    if asked_basis is not None:
+        if asked_block is None and asked_basis < k + 3 * block:
+            block = max(1, (asked_basis - k) // 3)
+        if asked_basis < k + 3 * block:
+            raise ValueError(f"max_basis: got {asked_basis}; allowed: at least k + 3 block_size = {k + 3 * block}")
+    basis = asked_basis if asked_basis is not None else 2 * k + 10 * block + spare
+    basis = max(k + 3 * block, min(basis, small - _room(0, block) + 3 * block))
+    column = itemsize * rows
+    affordable = int(limit // column) - _beside(block)
+    if basis <= affordable or basis < k + 3 * block:
+        return block, basis, False
+    while asked_block is None and block > 1 and affordable < k + 3 * block:
+        block -= 1
+        affordable = int(limit // column) - _beside(block)
+    if max_memory is None:
+        return block, min(basis, max(affordable, k + 3 * block)), False
+    if affordable < k + 3 * block and method in ("auto", "krylov"):
+        least = (k + 3 * block + _beside(block)) * column
+        raise ValueError(
+            f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
+            f"{column} bytes a vector"
+        )
+    return block, min(basis, max(affordable, k + 3 * block)), True
+
+
+def _beside(block: int) -> int:
+    """Columns beside the basis: the next block and a verification of two steps."""
+    return block + 2 * min(block, 16)
+
+
+def _room(k: int, block: int) -> int:
+    """The dimensions that a Krylov space needs: k + 3 blocks and what lies beside them."""
+    return k + 3 * block + _beside(block)
+
+
+def _columns_needed(k, block, tol, dtype) -> int:
+    """Columns of a Krylov basis that usually reach `tol`: three blocks at 1e-3 for each factor of ten, beyond 1.3 k."""
+    digits = -math.log10(max(tol, float(np.finfo(dtype).eps)))
+    return int(math.ceil(1.3 * k + block * (2 + 1.5 * digits)))
+
+
+def _flops(op: Operator, b: int) -> float:
+    return float(op.cost(b)["flops"])
+
+
+def _scaled(value: float, base: int, prefixes) -> str:
+    for prefix in prefixes[:-1]:
+        if value < base:
+            return f"{value:.3g} {prefix}"
+        value /= base
+    return f"{value:.3g} {prefixes[-1]}"

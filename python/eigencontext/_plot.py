@@ -1,0 +1,64 @@
+"""Pictures of spectra; matplotlib is imported only here, when one is drawn."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from ._spectrum import Spectrum
+
+
+def plot_spectra(spectra: dict[str, Spectrum], path: str | os.PathLike) -> None:
+    """Decay of the singular values of several spectra, with the usefulness curve of each, written to `path`."""
+    figure = _figure()(figsize=(10, 4), layout="constrained")
+    decay, curve = figure.subplots(1, 2)
+    for name, spectrum in spectra.items():
+        _draw_decay(decay, name, spectrum)
+        _draw_curve(curve, name, spectrum)
+    decay.set(xlabel="i", ylabel="singular value $s_i$", ylim=(0, 1.05), title="Decay of the spectrum")
+    curve.set(xlabel="d", ylabel=r"$\tau_d$", title="Usefulness (lower is better)")
+    for axes in (decay, curve):
+        axes.grid(alpha=0.3)
+        if axes.has_data():
+            axes.legend()
+    figure.savefig(path, dpi=120)
+
+
+def _figure() -> Any:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("plotting needs matplotlib: pip install 'eigencontext[demo]'") from error
+    return Figure
+
+
+def _draw_decay(axes: Any, name: str, spectrum: Spectrum) -> None:
+    s = spectrum.singular_values
+    if len(s) == 0:
+        return
+    index = np.arange(1, len(s) + 1)
+    (line,) = axes.plot(index, s, marker=".", label=name)
+    # each value is within its residual of a singular value
+    low, high = np.maximum(s - spectrum.residuals, 0), np.minimum(s + spectrum.residuals, 1)
+    axes.fill_between(index, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+
+
+def _draw_curve(axes: Any, name: str, spectrum: Spectrum) -> None:
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the plot shows an extreme context as it is
+            result = spectrum.usefulness()
+    except ValueError:  # fewer than two singular values: no curve
+        return
+    finite = np.isfinite(result.curve)
+    index = np.arange(1, len(result.curve) + 1)
+    if not finite.any():
+        return
+    (line,) = axes.plot(index[finite], result.curve[finite], label=f"{name}: {result.tau:.3f} at d = {result.d}")
+    if result.d and np.isfinite(result.tau):
+        axes.plot([result.d], [result.tau], marker="o", color=line.get_color())

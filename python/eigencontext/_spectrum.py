@@ -1,0 +1,371 @@
+"""The spectrum of a context: singular functions of M with the trivial pair removed exactly (THEORY 1 and 3)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+import zipfile
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import metrics
+from ._arguments import check_flag, check_integer
+from ._linalg import svd
+from ._results import ClusterWarning, ConvergenceWarning
+from .contexts._base import Conditional, Context
+from .operators import deflated
+
+__all__ = ["Spectrum", "load_spectrum", "spectrum"]
+
+#: of the files that `Spectrum.save` writes; raised when an older reader could not understand them
+FORMAT_VERSION = 1
+_FORMAT_NAME = "eigencontext spectrum"
+
+
+def rounding_floor(dtype: Any, n: int, m: int) -> float:
+    """10 eps s_0 sqrt(max(n, m)), s_0 = 1: a singular value of a context below it can't be told from 0."""
+    return 10.0 * float(np.finfo(dtype).eps) * np.sqrt(max(n, m))
+
+
+@dataclass(eq=False)
+class Spectrum:
+    """Singular values and functions of a context, each with its residual.
+
+    Attributes
+    ----------
+    singular_values : ndarray, (k,)
+        Descending, in [0, 1]; the trivial s = 1 of the constant functions is not among them.
+    left, right : ndarray, (n, k) and (m, k)
+        The values mu_i(x) and nu_i(a): orthonormal under p_x and p_a, with mean 0. 0 where the input or the context
+        value has no mass.
+    residuals : ndarray, (k,)
+        ||M^T u_i - s_i v_i||, computed: each s_i is within it of a singular value.
+    converged : ndarray of bool, (k,)
+    p_x, p_a : ndarray
+        The marginals, 0 where there is no mass.
+    missed : float
+        Estimate of sum s^2 beyond the k values.
+    method, reason, stop_reason, sweeps, matvecs
+        As in `ec.svd`.
+    k_asked : int
+        The k of the call; more than k where the context has no more functions.
+    """
+
+    singular_values: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    p_x: np.ndarray
+    p_a: np.ndarray
+    missed: float
+    method: str
+    reason: str
+    stop_reason: str
+    sweeps: int
+    matvecs: int
+    k_asked: int
+    exhausted: bool
+    columns: np.ndarray
+    floor: float
+    name: str = "context"
+    conditional: Conditional | None = None
+
+    @property
+    def k(self) -> int:
+        return len(self.singular_values)
+
+    def transform(self, X_new: Any) -> np.ndarray:
+        """Singular functions at new inputs, mu_i(x) = (1/s_i) sum_a P(a|x) nu_i(a).
+
+        Parameters
+        ----------
+        X_new
+            What `Context.conditional` of the context takes.
+
+        Returns
+        -------
+        ndarray, (n_new, k)
+            A column whose s_i is below the residual floor can't be extended: NaN, and a UserWarning.
+
+        Examples
+        --------
+        >>> import numpy as np, eigencontext as ec
+        >>> C = np.array([[9.0, 1.0], [1.0, 9.0]])
+        >>> spec = ec.spectrum(ec.contexts.counts(C), k=1)
+        >>> bool(np.allclose(spec.transform(C), spec.left))
+        True
+        """
+        if self.conditional is None:
+            raise ValueError("transform: this spectrum was saved with context=False; allowed: one that has its context")
+        rows = self.conditional(X_new)
+        right = np.ascontiguousarray(self.right[self.columns].astype(rows.dtype, copy=False))
+        extended = np.array(rows.matmat(right)) if self.k else np.empty((rows.shape[0], 0), rows.dtype)
+        s = self.singular_values
+        lost = s <= np.maximum(self.floor, self.residuals)
+        if lost.any():
+            warnings.warn(
+                f"transform: {int(lost.sum())} of {self.k} singular values are below their residual floor "
+                f"({self.floor:.1e}); these functions can't be extended and are NaN",
+                UserWarning,
+                stacklevel=2,
+            )
+        extended /= np.where(lost, 1.0, s).astype(extended.dtype)
+        extended[:, lost] = np.nan
+        return extended
+
+    def usefulness(self, d0: int | None = None, beta: float = 1.0) -> metrics.Usefulness:
+        """The usefulness of the context; see `ec.metrics.usefulness`.
+
+        Parameters
+        ----------
+        d0 : int, optional
+            min(512, the k asked for) by default. A spectrum that is known to be exhausted goes on with exact zeros, so
+            contexts asked for one k compare; any other has no more than its k values.
+        beta : float
+        """
+        asked = min(metrics.D0, self.k_asked) if d0 is None else check_integer(d0, "d0", 1)
+        if asked > self.k and not self.exhausted:
+            raise ValueError(f"d0: got {asked}; allowed: at most {self.k}, the number of singular values computed")
+        values = np.concatenate([self.singular_values[:asked], np.zeros(max(0, asked - self.k))])
+        return metrics.usefulness(values, asked, beta)
+
+    def plot(self, path: str | os.PathLike) -> None:
+        """Write a picture of the decay and of the usefulness curve (matplotlib, extra [demo]); the ending says which
+        format."""
+        from ._plot import plot_spectra
+
+        plot_spectra({self.name: self}, path)
+
+    def save(self, path: str | os.PathLike, *, context: bool = True) -> None:
+        """Write one .npz file, read again by `ec.load_spectrum`.
+
+        Parameters
+        ----------
+        path
+            Written under exactly this name: first beside it, then moved there, so that a full disk leaves nothing.
+        context : bool
+            Keep what `transform` needs (for kernel and neighbors: the fitted points).
+        """
+        arrays = self._arrays()
+        if check_flag(context, "context") and self.conditional is not None:
+            arrays["context_kind"] = np.asarray(self.conditional.kind)
+            for key, value in self.conditional.state().items():
+                arrays[f"context_{key}"] = np.asarray(value)
+        _write_whole(os.fspath(path), arrays)
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        arrays = {"format": np.asarray(_FORMAT_NAME), "format_version": np.asarray(FORMAT_VERSION)}
+        arrays.update({key: np.asarray(getattr(self, key)) for key in _FIELDS})
+        return arrays
+
+    def __repr__(self) -> str:
+        top = ", ".join(f"{s:.4g}" for s in self.singular_values[:4]) + (", ..." if self.k > 4 else "")
+        good = int(np.count_nonzero(self.converged))
+        return f"<Spectrum of {self.name!r}: k = {self.k} ({good} converged), s = [{top}], {self.method}>"
+
+
+_FIELDS = tuple(name for name in Spectrum.__dataclass_fields__ if name != "conditional")
+
+
+def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
+    """The top k singular values and functions of a context, without the trivial pair.
+
+    Parameters
+    ----------
+    ctx : Context
+        From ``ec.contexts``.
+    k : int
+        At most min(n, m) - 1 exist; asking for more warns and gives those.
+    **svd_options
+        Of `ec.svd`: tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback.
+
+    Returns
+    -------
+    Spectrum
+
+    Examples
+    --------
+    >>> import eigencontext as ec
+    >>> spec = ec.spectrum(ec.contexts.labels([0, 0, 1, 2]), k=2)
+    >>> spec.singular_values.round(6)
+    array([1., 1.])
+    """
+    if not isinstance(ctx, Context):
+        raise TypeError(f"ctx: got {type(ctx).__name__}; allowed: a context (ec.contexts; of a matrix: ec.svd)")
+    asked = check_integer(k, "k", 1)
+    n, m = ctx.shape
+    k = min(asked, min(n, m) - 1)
+    if k < asked:
+        warnings.warn(
+            f"k: got {asked}; a context of shape {n} x {m} has at most {k} nontrivial functions, which are computed",
+            UserWarning,
+            stacklevel=2,
+        )
+    root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
+    if k == 0:
+        return _nothing(ctx, asked)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = svd(deflated(ctx.operator, root_p, root_q), k, **svd_options)
+    U, s, Vh = result
+    V = np.asarray(Vh).T
+    s = np.asarray(s, dtype=np.float64)
+    floor = rounding_floor(ctx.dtype, n, m)
+    residuals = np.asarray(result.residuals, dtype=np.float64)
+    # beside s_0 = 1, what deflation leaves below the floor is rounding; ||M_0^T u - 0 v|| <= s + residual
+    noise = s <= floor
+    residuals = np.where(noise, residuals + s, residuals)
+    s = np.where(noise, 0.0, np.where(s <= 1.0 + floor, np.minimum(s, 1.0), s))
+    converged = np.asarray(result.converged) | (residuals <= floor)
+    _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(noise[-1]))
+    seed = svd_options.get("seed", 0)
+    U = _without_constant(np.asarray(U), s, root_p, seed)
+    V = _without_constant(V, s, root_q, seed + 1)
+    return Spectrum(
+        singular_values=s,
+        left=_spread(U / root_p[:, None], ctx.rows, ctx.n_rows, ctx.dtype),
+        right=_spread(V / root_q[:, None], ctx.columns, ctx.n_columns, ctx.dtype),
+        residuals=residuals,
+        converged=converged,
+        missed=float(result.missed),
+        method=result.method,
+        reason=result.reason,
+        stop_reason=result.stop_reason,
+        sweeps=int(result.sweeps),
+        matvecs=int(result.matvecs),
+        exhausted=k == min(n, m) - 1 or bool(noise[-1] and residuals[-1] <= floor),
+        floor=floor,
+        **_of_context(ctx, asked),
+    )
+
+
+def _warn_again(caught: list[Any], all_converged: bool, ends_in_zeros: bool) -> None:
+    """What the solver warned of, except where it concerns values that beside s_0 = 1 are zeros."""
+    for warning in caught:
+        settled = issubclass(warning.category, ConvergenceWarning) and all_converged
+        arbitrary = issubclass(warning.category, ClusterWarning) and ends_in_zeros
+        if not (settled or arbitrary):
+            warnings.warn(str(warning.message), warning.category, stacklevel=3)
+
+
+def load_spectrum(path: str | os.PathLike) -> Spectrum:
+    """Read what `Spectrum.save` wrote.
+
+    Raises
+    ------
+    ValueError
+        The file is not one of ours, is damaged, or is of a newer format.
+
+    Examples
+    --------
+    >>> import os, tempfile, eigencontext as ec
+    >>> spec = ec.spectrum(ec.contexts.counts([[9, 1], [1, 9]]), k=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     spec.save(os.path.join(folder, "s.npz"))
+    ...     ec.load_spectrum(os.path.join(folder, "s.npz")).singular_values.round(6)
+    array([0.8])
+    """
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise ValueError("a single array")
+        with file:
+            arrays = {key: file[key] for key in file.files}
+    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
+        raise ValueError(f"path: {os.fspath(path)} is no saved spectrum, or is damaged ({error})") from error
+    if str(arrays.get("format", "")) != _FORMAT_NAME:
+        raise ValueError(f"path: {os.fspath(path)} is no saved spectrum; allowed: files of Spectrum.save")
+    version = int(arrays["format_version"])
+    if version > FORMAT_VERSION:
+        raise ValueError(f"path: {os.fspath(path)} has format {version}; allowed: up to {FORMAT_VERSION} (upgrade)")
+    missing = [key for key in _FIELDS if key not in arrays]
+    if missing:
+        raise ValueError(f"path: {os.fspath(path)} is damaged: {missing[0]} is missing")
+    fields = {key: arrays[key] if arrays[key].ndim else arrays[key].item() for key in _FIELDS}
+    result = Spectrum(**fields)
+    if "context_kind" not in arrays:
+        return result
+    kind = str(arrays.pop("context_kind"))
+    if kind not in Conditional.kinds:
+        raise ValueError(f"path: {os.fspath(path)} has context {kind!r}; allowed: {sorted(Conditional.kinds)}")
+    state = {key.removeprefix("context_"): value for key, value in arrays.items() if key.startswith("context_")}
+    return replace(result, conditional=Conditional.kinds[kind].from_state(state))
+
+
+def _of_context(ctx: Context, asked: int) -> dict[str, Any]:
+    return {
+        "p_x": _spread(ctx.p_x, ctx.rows, ctx.n_rows, np.float64),
+        "p_a": _spread(ctx.p_a, ctx.columns, ctx.n_columns, np.float64),
+        "k_asked": asked,
+        "columns": ctx.columns,
+        "name": ctx.name,
+        "conditional": ctx._conditional,
+    }
+
+
+def _nothing(ctx: Context, asked: int) -> Spectrum:
+    """One input or one context value: the constant functions are all there are."""
+    return Spectrum(
+        singular_values=np.empty(0),
+        left=np.empty((ctx.n_rows, 0), ctx.dtype),
+        right=np.empty((ctx.n_columns, 0), ctx.dtype),
+        residuals=np.empty(0),
+        converged=np.empty(0, dtype=bool),
+        missed=0.0,
+        method="none",
+        reason="the context has only constant functions",
+        stop_reason="converged",
+        sweeps=0,
+        matvecs=0,
+        exhausted=True,
+        floor=rounding_floor(ctx.dtype, *ctx.shape),
+        **_of_context(ctx, asked),
+    )
+
+
+def _spread(values: np.ndarray, kept: np.ndarray, size: int, dtype: Any) -> np.ndarray:
+    """`values` at the kept indices, 0 at those without mass."""
+    if len(kept) == size:
+        return np.ascontiguousarray(values, dtype=dtype)
+    full = np.zeros((size, *values.shape[1:]), dtype=dtype)
+    full[kept] = values
+    return full
+
+
+def _without_constant(U: np.ndarray, s: np.ndarray, root: np.ndarray, seed: int) -> np.ndarray:
+    """Where s = 0 any orthonormal completion is a singular vector of M_0, the trivial one too: take one without it."""
+    null = np.flatnonzero(s == 0.0)
+    if len(null) == 0 or np.abs(root @ U[:, null]).max() <= 100 * np.finfo(U.dtype).eps:
+        return U
+    basis = np.column_stack([root, np.delete(U, null, axis=1)]).astype(np.float64)
+    block = np.random.Generator(np.random.Philox(seed)).standard_normal((len(root), len(null)))
+    for _ in range(2):
+        block -= basis @ (basis.T @ block)
+        block = np.linalg.qr(block)[0]
+    U = U.copy()
+    U[:, null] = block
+    return U
+
+
+def _write_whole(path: str, arrays: dict[str, np.ndarray]) -> None:
+    """All of the file or none of it: written beside `path`, then renamed."""
+    folder = os.path.dirname(os.path.abspath(path))
+    handle, temporary = tempfile.mkstemp(prefix=".eigencontext-", suffix=".npz", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,13 @@
+"""Contexts: joint distributions of an input X and a context variable A, as operators (THEORY 1 and 2).
+
+Every function here returns a `Context`: the operator M = D_p^{-1/2} P D_q^{-1/2} together with its two marginals.
+"""
+
+from ._base import Context
+from ._counts import counts, graph
+from ._kernel import kernel
+from ._labels import labels
+from ._neighbors import neighbors
+from ._operator import operator
+
+__all__ = ["Context", "counts", "graph", "kernel", "labels", "neighbors", "operator"]

@@ -1,0 +1,174 @@
+"""What every context is: the operator M, its two marginals, and a rule that gives P(.|x) of inputs not seen before."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+from .._arguments import check_integer, check_seed
+from ..operators import Operator
+from . import _checks
+
+#: rows of P that are formed at a time when samples are drawn, in entries
+_SAMPLING_TILE = 1 << 22
+
+
+class Conditional:
+    """The rule x -> P(.|x). All that `Spectrum.transform` needs of a context and that a saved one keeps.
+
+    A subclass has a `kind`, is called with new inputs, and lists in `state` the arrays it is made of (no pickles).
+    """
+
+    kind: ClassVar[str]
+    kinds: ClassVar[dict[str, type[Conditional]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        Conditional.kinds[cls.kind] = cls
+
+    def __call__(self, X_new: Any) -> Operator:
+        raise NotImplementedError
+
+    def state(self) -> dict[str, np.ndarray]:
+        raise NotImplementedError
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Conditional:
+        raise NotImplementedError
+
+
+class Context:
+    """A joint distribution P(x, a), known through M = D_p^{-1/2} P D_q^{-1/2}.
+
+    Made by the functions of ``eigencontext.contexts``. Inputs and context values without any mass are not part of the
+    operator: ``rows`` and ``columns`` are the numbers of those that are, ``empty_rows`` and ``empty_columns`` of those
+    that are not. `Spectrum.left` and `Spectrum.right` have all of them, with function value 0 at the empty ones.
+
+    Attributes
+    ----------
+    operator : Operator
+        M, n x m, trivial pair (s = 1, constant functions) included: a scipy LinearOperator.
+    p_x, p_a : ndarray of float64
+        The marginals; positive, each with sum 1.
+    shape : tuple of int
+        (n, m).
+    name : str
+        The function that made the context.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        operator: Operator,
+        p_x: np.ndarray,
+        p_a: np.ndarray,
+        conditional: Conditional,
+        *,
+        rows: np.ndarray | None = None,
+        columns: np.ndarray | None = None,
+        n_rows: int | None = None,
+        n_columns: int | None = None,
+        **attributes: Any,
+    ) -> None:
+        self.name = name
+        self.operator = operator
+        self.p_x = np.asarray(p_x, dtype=np.float64)
+        self.p_a = np.asarray(p_a, dtype=np.float64)
+        self._conditional = conditional
+        n, m = operator.shape
+        self.rows = np.arange(n) if rows is None else rows
+        self.columns = np.arange(m) if columns is None else columns
+        self.n_rows = n if n_rows is None else n_rows
+        self.n_columns = m if n_columns is None else n_columns
+        self.__dict__.update(attributes)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.operator.shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        return np.dtype(self.operator.dtype)
+
+    @property
+    def empty_rows(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.n_rows), self.rows, assume_unique=True)
+
+    @property
+    def empty_columns(self) -> np.ndarray:
+        return np.setdiff1d(np.arange(self.n_columns), self.columns, assume_unique=True)
+
+    def conditional(self, X_new: Any) -> Operator:
+        """The operator (n_new x m) whose rows are P(.|x) of new inputs.
+
+        What a new input is depends on the context: a row of counts over the fitted columns (counts, graph), a point
+        (kernel, neighbors), a label seen before (labels), or a row of P(.|x) itself (operator).
+        """
+        return self._conditional(X_new)
+
+    def sample(self, rows: Any, n_samples: int = 1, seed: int = 0) -> np.ndarray:
+        """Draw a ~ P(.|x_row).
+
+        Parameters
+        ----------
+        rows : array of int
+            Which of the fitted inputs, as numbered by the user (empty ones have no distribution and are an error).
+        n_samples : int
+            Independent draws for each.
+        seed : int
+            The same seed gives the same draws.
+
+        Returns
+        -------
+        ndarray of int64, shape (len(rows), n_samples)
+            Numbers of context values, as numbered by the user: rows of A, columns of the counts, class numbers.
+
+        Examples
+        --------
+        >>> import eigencontext as ec
+        >>> ec.contexts.counts([[1, 0], [0, 3]]).sample([1, 0, 1]).ravel()
+        array([1, 0, 1])
+        """
+        n_samples = check_integer(n_samples, "n_samples", 1)
+        seed = check_seed(seed)
+        inner = self._inner_rows(rows)
+        uniform = np.random.Generator(np.random.Philox(seed)).random((len(inner), n_samples))
+        result = np.empty((len(inner), n_samples), dtype=np.int64)
+        n, m = self.shape
+        step = max(1, min(64, _SAMPLING_TILE // max(n, m)))
+        for start in range(0, len(inner), step):
+            some = inner[start : start + step]
+            cumulated = np.cumsum(self._unnormalised_rows(some), axis=1)
+            for i, row in enumerate(cumulated):
+                # strictly inside (0, total): a column without mass is never drawn
+                target = uniform[start + i] * row[-1]
+                drawn = np.searchsorted(row, target, side="right")
+                result[start + i] = np.minimum(drawn, np.searchsorted(row, row[-1], side="left"))
+        return self.columns[result]
+
+    def _inner_rows(self, rows: Any) -> np.ndarray:
+        rows = np.atleast_1d(np.asarray(rows))
+        if rows.size == 0:
+            return np.empty(0, dtype=np.int64)
+        if rows.ndim != 1 or rows.dtype.kind not in "iu":
+            raise TypeError(f"rows: got {rows.dtype} of shape {rows.shape}; allowed: integers along one axis")
+        if rows.min() < 0 or rows.max() >= self.n_rows:
+            raise IndexError(f"rows: got {rows.min()} .. {rows.max()}; allowed: 0 .. {self.n_rows - 1}")
+        position = np.full(self.n_rows, -1, dtype=np.int64)
+        position[self.rows] = np.arange(len(self.rows))
+        inner = position[rows]
+        if (inner < 0).any():
+            raise ValueError(f"rows: got {_checks.listed(rows[inner < 0])}; allowed: rows with mass (these are empty)")
+        return inner
+
+    def _unnormalised_rows(self, inner: np.ndarray) -> np.ndarray:
+        """Rows of W times 1/sqrt(p): W = D_p^{-1/2} M D_q^{1/2}, and M^T E picks rows of M."""
+        unit = np.zeros((self.shape[0], len(inner)), dtype=self.dtype)
+        unit[inner, np.arange(len(inner))] = 1.0
+        weights = np.asarray(self.operator.rmatmat(unit), dtype=np.float64) * np.sqrt(self.p_a)[:, None]
+        return np.maximum(weights.T, 0.0)
+
+    def __repr__(self) -> str:
+        n, m = self.shape
+        return f"<eigencontext context {self.name!r}, {n} inputs x {m} context values, {self.dtype}>"

@@ -1,0 +1,57 @@
+"""What contexts check and add up beyond `_arguments`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from .._arguments import is_sparse, real_array, sparse_array
+
+
+def real_matrix(value: Any, name: str) -> np.ndarray | sp.csr_array:
+    """A finite dense array, or a scipy.sparse matrix as CSR without duplicates; the user's is not changed."""
+    return sparse_array(value, name) if is_sparse(value) else real_array(value, name, 2)
+
+
+def nonnegative(matrix: np.ndarray | sp.csr_array, name: str) -> np.ndarray | sp.csr_array:
+    values = matrix.data if is_sparse(matrix) else matrix
+    if values.size and values.min() < 0:
+        raise ValueError(f"{name}: got negative entries, the smallest {values.min():g}; allowed: counts >= 0")
+    return matrix
+
+
+def points(value: Any, name: str, fitted: np.ndarray) -> np.ndarray:
+    """New points with the features and the type of the fitted ones."""
+    X = real_array(value, name, 2)
+    if X.shape[1] != fitted.shape[1]:
+        raise ValueError(f"{name}: got {X.shape[1]} columns; allowed: {fitted.shape[1]}, as the fitted points have")
+    return X.astype(fitted.dtype, copy=False)
+
+
+def row_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
+    """Sums in float64, whatever the storage."""
+    if is_sparse(matrix):
+        return np.asarray(matrix @ np.ones(matrix.shape[1]))
+    return matrix.sum(axis=1, dtype=np.float64)
+
+
+def column_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
+    if is_sparse(matrix):
+        return np.asarray(matrix.T @ np.ones(matrix.shape[0]))
+    return matrix.sum(axis=0, dtype=np.float64)
+
+
+def close_to_one(sums: np.ndarray, message: str, dtype: np.dtype) -> None:
+    """|sums - 1| <= sqrt(eps), what a well computed distribution of this type easily reaches."""
+    tolerance = float(np.sqrt(np.finfo(dtype).eps))
+    worst = float(np.max(np.abs(sums - 1.0)))
+    if not worst <= tolerance:
+        raise ValueError(f"{message} by up to {worst:.3g}; allowed: {tolerance:.1g}")
+
+
+def listed(indices: np.ndarray, limit: int = 5) -> str:
+    """`0, 3, 7, ...`: the first few of `indices`, for messages."""
+    text = ", ".join(str(int(i)) for i in indices[:limit])
+    return text + (", ..." if len(indices) > limit else "")

@@ -1,0 +1,115 @@
+"""The label context A = y: C classes, s = 1 with multiplicity C - 1 after the trivial pair."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..operators import Operator, scaled, sparse
+from ._base import Conditional, Context
+
+
+def label_vector(name: str, value: Any) -> np.ndarray:
+    labels = np.asarray(value) if not isinstance(value, (list, tuple)) else _from_sequence(value)
+    if labels.ndim != 1:
+        raise ValueError(f"{name} has shape {labels.shape}; labels must be in one dimension")
+    if labels.size == 0:
+        raise ValueError(f"{name} is empty")
+    if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
+        raise ValueError(f"{name} holds NaN or inf; every input needs a label")
+    if labels.dtype.kind == "O" and any(label != label for label in labels):
+        raise ValueError(f"{name} holds NaN; every input needs a label")
+    return labels
+
+
+def _from_sequence(value: list | tuple) -> np.ndarray:
+    """A list of mixed types or of tuples stays what it is: NumPy would turn 1 and "1" into the same label."""
+    if len({type(label) for label in value}) <= 1 and not (len(value) and isinstance(value[0], tuple)):
+        return np.asarray(value)
+    labels = np.empty(len(value), dtype=object)
+    for i, label in enumerate(value):
+        labels[i] = label
+    return labels
+
+
+def class_numbers(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct labels, sorted where they can be, in order of appearance where not; and the number of each label."""
+    try:
+        classes, numbers = np.unique(labels, return_inverse=True)
+        return classes, numbers.reshape(-1)
+    except TypeError:
+        seen: dict[Any, int] = {}
+        numbers = np.array([seen.setdefault(label, len(seen)) for label in labels], dtype=np.int64)
+        return _from_sequence_of_objects(list(seen)), numbers
+
+
+def _from_sequence_of_objects(values: list) -> np.ndarray:
+    array = np.empty(len(values), dtype=object)
+    for i, value in enumerate(values):
+        array[i] = value
+    return array
+
+
+def one_hot(numbers: np.ndarray, m: int) -> sp.csr_array:
+    n = len(numbers)
+    return sp.csr_array((np.ones(n), numbers.astype(np.int64), np.arange(n + 1, dtype=np.int64)), shape=(n, m))
+
+
+class LabelRows(Conditional):
+    """New inputs are known by their label, which must have been seen."""
+
+    kind = "labels"
+
+    def __init__(self, classes: np.ndarray) -> None:
+        self.classes = classes
+
+    def __call__(self, X_new: Any) -> Operator:
+        labels = label_vector("X_new", X_new)
+        known = {label: number for number, label in enumerate(self.classes.tolist())}
+        numbers = np.array([known.get(label, -1) for label in labels.tolist()], dtype=np.int64)
+        if (numbers < 0).any():
+            unseen = labels[numbers < 0]
+            raise ValueError(f"X_new has label(s) that were not fitted, such as {unseen[0]!r}")
+        return sparse(one_hot(numbers, len(self.classes)))
+
+    def state(self) -> dict[str, np.ndarray]:
+        classes = self.classes
+        if classes.dtype.kind == "O":
+            if not all(isinstance(label, str) for label in classes):
+                raise TypeError("labels: got objects; allowed in a file: numbers, strings, or context=False")
+            classes = classes.astype(str)
+        return {"classes": classes}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> LabelRows:
+        return cls(state["classes"])
+
+
+def labels(y: Any) -> Context:
+    """The context that sends an input to its label.
+
+    Parameters
+    ----------
+    y : array-like, (n,)
+        Labels of any hashable type; every input weighs 1/n.
+
+    Returns
+    -------
+    Context
+        `classes` holds the distinct labels; `sample` returns their numbers. `conditional` takes labels seen before.
+
+    Examples
+    --------
+    >>> import eigencontext as ec
+    >>> ctx = ec.contexts.labels(["cat", "dog", "cat", "owl"])
+    >>> ctx.shape, ctx.p_a
+    ((4, 3), array([0.5 , 0.25, 0.25]))
+    """
+    values = label_vector("y", y)
+    classes, numbers = class_numbers(values)
+    n = len(values)
+    q = np.bincount(numbers, minlength=len(classes)) / n
+    operator = scaled(sparse(one_hot(numbers, len(classes))), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q))
+    return Context("labels", operator, np.full(n, 1.0 / n), q, LabelRows(classes), classes=classes)

@@ -1,0 +1,469 @@
+"""Operators: a shape and a product with a block of vectors from either side; never necessarily a stored matrix.
+
+Every operator here is a `scipy.sparse.linalg.LinearOperator`, so that SciPy's own solvers take it too; the engine
+reaches the compiled product below it without passing through Python.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.sparse.linalg import LinearOperator
+
+from . import _core
+from ._arguments import (
+    available_memory,
+    check_choice,
+    check_flag,
+    check_integer,
+    check_memory,
+    check_number,
+    is_sparse,
+    real_array,
+    real_dtype,
+    sparse_array,
+    vector,
+)
+
+__all__ = ["Operator", "as_operator", "kernel"]
+
+KERNELS = ("rbf", "laplacian", "cosine", "polynomial")
+_MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
+
+
+class Operator(LinearOperator):
+    """An n x m operator of the engine.
+
+    It is made by the functions of this module and by the contexts, not by hand. It keeps how it was made (a name and
+    its arguments), which is what pickling and `astype` rebuild it from.
+
+    Attributes
+    ----------
+    shape : (n, m)
+    dtype : float32 or float64
+    symmetric : bool
+        Whether it is known to equal its transpose.
+    """
+
+    def __init__(self, recipe: str, arguments: tuple, dtype, symmetric: bool | None = None):
+        dtype = np.dtype(dtype)
+        self._recipe = (recipe, arguments, dtype, symmetric)
+        self._engine = _BUILDERS[recipe](dtype, *arguments)
+        n, m = self._engine.shape
+        super().__init__(dtype, (int(n), int(m)))
+        self.symmetric = bool(self._engine.symmetric if symmetric is None else symmetric)
+
+    def __reduce__(self):
+        recipe, arguments, dtype, symmetric = self._recipe
+        extra = {key: value for key, value in self.__dict__.items() if key in ("bandwidth",)}
+        return _rebuild, (type(self), recipe, arguments, dtype.name, symmetric, extra)
+
+    def __repr__(self):
+        return f"<{self.shape[0]}x{self.shape[1]} eigencontext operator ({self._recipe[0]}), {self.dtype}>"
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self  # never changes after it is made
+
+    def astype(self, dtype) -> Operator:
+        """The same operator computing in float32 or float64."""
+        dtype = real_dtype(dtype, "dtype")
+        if dtype == self.dtype:
+            return self
+        recipe, arguments, _, symmetric = self._recipe
+        other = Operator(recipe, arguments, dtype, symmetric)
+        if hasattr(self, "bandwidth"):
+            other.bandwidth = self.bandwidth
+        return other
+
+    def cost(self, b: int = 1) -> dict:
+        """Flops, bytes of the operator's data and bytes of workspace of one product with `b` vectors."""
+        return self._engine.cost(check_integer(b, "b", 1))
+
+    # -- products: LinearOperator's public methods check shapes and end here
+
+    def _matmat(self, X):
+        return self._product(self._engine.matmat, X, self.shape[0])
+
+    def _rmatmat(self, X):
+        return self._product(self._engine.rmatmat, X, self.shape[1])
+
+    def _matvec(self, x):
+        return self._matmat(np.reshape(x, (-1, 1)))[:, 0]
+
+    def _rmatvec(self, x):
+        return self._rmatmat(np.reshape(x, (-1, 1)))[:, 0]
+
+    def _product(self, multiply, X, rows):
+        X = np.asarray(X)
+        if X.dtype.kind == "c":
+            return self._product(multiply, X.real, rows) + 1j * self._product(multiply, X.imag, rows)
+        if X.shape[1] == 0:
+            return np.zeros((rows, 0), self.dtype)
+        return multiply(np.ascontiguousarray(real_array(X, "X", 2, self.dtype)))
+
+    def _adjoint(self):
+        return transposed(self)
+
+    def _transpose(self):
+        return transposed(self)
+
+    # -- algebra stays inside the engine where both sides are ours
+
+    def __matmul__(self, other):
+        if isinstance(other, Operator):
+            return product(self, other)
+        return super().__matmul__(other)
+
+    def __mul__(self, other):
+        if isinstance(other, Operator):
+            return product(self, other)
+        if np.isscalar(other) and not isinstance(other, (complex, np.complexfloating)):
+            return weighted_sum([self], [other])
+        return super().__mul__(other)
+
+    def __rmul__(self, other):
+        if np.isscalar(other) and not isinstance(other, (complex, np.complexfloating)):
+            return weighted_sum([self], [other])
+        return super().__rmul__(other)
+
+    def __add__(self, other):
+        if isinstance(other, Operator):
+            return weighted_sum([self, other], [1.0, 1.0])
+        return super().__add__(other)
+
+    def __sub__(self, other):
+        if isinstance(other, Operator):
+            return weighted_sum([self, other], [1.0, -1.0])
+        return super().__sub__(other)
+
+    def __neg__(self):
+        return weighted_sum([self], [-1.0])
+
+
+def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False) -> Operator:
+    """Anything that can multiply a block of vectors from both sides, as an `Operator`.
+
+    Parameters
+    ----------
+    a : (n, m) array-like, scipy.sparse matrix or array, LinearOperator, Operator, or any object with `shape`, `matmat`
+        and `rmatmat`
+        Dense arrays of float32 and float64 and canonical CSR matrices are used where they are, whatever their strides.
+    argument : str
+        What the caller's argument is called, for messages.
+    max_memory : int, optional
+        Bytes. A sparse matrix keeps a transposed copy if that fits (None: if it takes less than a quarter of the
+        memory available).
+    symmetric : bool
+        A promise that `a` equals its transpose: of an object with products, `matmat` is then enough.
+
+    Returns
+    -------
+    Operator
+
+    Raises
+    ------
+    TypeError
+        Complex, object or text dtype; a context (use its `.operator`); something without products.
+    ValueError
+        NaN or inf, not two axes, an axis of length 0.
+    """
+    max_memory = check_memory(max_memory)
+    if isinstance(a, Operator):
+        return a
+    if hasattr(a, "operator") and hasattr(a, "conditional"):
+        raise TypeError(f"{argument}: got a context; use ec.spectrum(ctx, k), or pass ctx.operator for its matrix")
+    if is_sparse(a):
+        return sparse(a, argument, symmetric=symmetric, max_memory=max_memory)
+    if isinstance(a, LinearOperator) or (hasattr(a, "matmat") and hasattr(a, "shape")):
+        return _from_products(a, argument, symmetric)
+    return dense(a, argument, symmetric=symmetric)
+
+
+def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None) -> Operator:
+    """The operator of a dense array, used where it is. (n, m)."""
+    a = real_array(a, argument, 2, dtype)
+    return Operator("dense", (a, symmetric), a.dtype)
+
+
+def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, dtype=None) -> Operator:
+    """The operator of a scipy.sparse matrix of any format, (n, m), kept as CSR.
+
+    The transposed product is fastest from a transposed copy, nnz (itemsize + index bytes) + 8 (m + 1) bytes, which is
+    kept if it fits into `max_memory`, or by default into a quarter of the memory available. Neither a symmetric matrix
+    needs it nor a row of one entry each.
+    """
+    C = sparse_array(C, argument, dtype)
+    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (C.shape[1] + 1) * C.indptr.itemsize
+    limit = max_memory if max_memory is not None else available_memory() // 4
+    copy = not symmetric and size <= limit
+    return Operator("csr", (C.indptr, C.indices, C.data, C.shape, copy, symmetric), C.dtype)
+
+
+def pairwise(X, A, kernel: str, bandwidth: float = 1.0, degree: int = 3, coef0: float = 1.0) -> Operator:
+    """The operator k(x_i, a_j) of arrays that are checked already; A=None is A = X, the symmetric operator."""
+    dtype = X.dtype if A is None else np.result_type(X.dtype, A.dtype)
+    return Operator("pairwise", (X, A, kernel, float(bandwidth), int(degree), float(coef0)), dtype)
+
+
+def scaled(op: Operator, left=None, right=None) -> Operator:
+    """diag(left) A diag(right); None is all ones."""
+    left = None if left is None else vector(left, "left", op.shape[0])
+    right = None if right is None else vector(right, "right", op.shape[1])
+    same = op.symmetric and left is not None and right is not None and np.array_equal(left, right)
+    return Operator("scaled", (op, left, right), op.dtype, same)
+
+
+def deflated(op: Operator, u, v) -> Operator:
+    """A - u v^T."""
+    u, v = vector(u, "u", op.shape[0]), vector(v, "v", op.shape[1])
+    same = op.symmetric and (np.array_equal(u, v) or np.array_equal(u, -v))
+    return Operator("deflated", (op, u, v), op.dtype, same)
+
+
+def product(left: Operator, right: Operator) -> Operator:
+    """The operator left @ right."""
+    if left.shape[1] != right.shape[0]:
+        raise ValueError(f"product: got shapes {left.shape} and {right.shape}; allowed: equal inner sizes")
+    return Operator("product", (left, right), np.result_type(left.dtype, right.dtype), False)
+
+
+def stacked(ops, axis: int = 0) -> Operator:
+    """Operators on top of one another (axis=0) or side by side (axis=1)."""
+    ops = tuple(ops)
+    if len({op.shape[1 - axis] for op in ops}) != 1:
+        raise ValueError(f"stacked: got shapes {[op.shape for op in ops]}; allowed: one size along axis {1 - axis}")
+    return Operator("stacked", (ops, int(axis)), np.result_type(*[op.dtype for op in ops]), False)
+
+
+def weighted_sum(ops, weights) -> Operator:
+    """sum_j weights[j] ops[j]."""
+    ops = tuple(ops)
+    weights = vector(weights, "weights", len(ops))
+    if len({op.shape for op in ops}) != 1:
+        raise ValueError(f"weighted_sum: got shapes {[op.shape for op in ops]}; allowed: one shape")
+    dtype = np.result_type(*[op.dtype for op in ops])
+    return Operator("weighted_sum", (ops, weights), dtype, all(op.symmetric for op in ops))
+
+
+def transposed(op: Operator) -> Operator:
+    """A^T (A itself where it is symmetric; of a transposed operator, the original)."""
+    if op.symmetric:
+        return op
+    if op._recipe[0] == "transposed" and op._recipe[1][0].dtype == op.dtype:
+        return op._recipe[1][0]
+    return Operator("transposed", (op,), op.dtype)
+
+
+def kernel(X, A=None, kernel="rbf", bandwidth="median", degree=3, coef0=1.0, centered=False) -> Operator:
+    """The n x m operator of raw kernel values k(x_i, a_j), computed a tile at a time and never stored.
+
+    ==========  ======================================
+    rbf         exp(-||x - a||^2 / (2 h^2))
+    laplacian   exp(-||x - a||_1 / h)
+    cosine      (1 + cos(x, a)) / 2; cos = 0 for a zero vector
+    polynomial  max(0, x.a / p + coef0)^degree
+    ==========  ======================================
+
+    Parameters
+    ----------
+    X : (n, p) array-like
+    A : (m, p) array-like, optional
+        None is A = X: a symmetric operator, each tile of which is computed once.
+    kernel : {"rbf", "laplacian", "cosine", "polynomial"}
+    bandwidth : "median" or float
+        h of rbf and laplacian; "median" is the median of the distance that the kernel uses (L2 or L1) over the pairs of
+        min(n, 1000) rows of X. The other kernels have none and refuse a number.
+    degree : int
+        Of the polynomial kernel, at least 1.
+    coef0 : float
+        Of the polynomial kernel.
+    centered : bool
+        H K H, H = I - 11^T/n, as in kernel PCA (row and column means taken out; costs two products now).
+
+    Returns
+    -------
+    Operator
+        A SciPy LinearOperator; `.bandwidth` is the h that was used (None where the kernel has none).
+
+    Raises
+    ------
+    ValueError
+        The median is 0 (at least half of the pairs coincide: give a number); NaN or inf; unequal numbers of columns.
+
+    Notes
+    -----
+    Memory: the arrays given, and one tile a thread.
+
+    Examples
+    --------
+    >>> import numpy as np, eigencontext as ec
+    >>> X = np.arange(6.0).reshape(3, 2)
+    >>> K = ec.operators.kernel(X, bandwidth=2.0)
+    >>> np.round(K @ np.ones(3), 4)
+    array([1.3862, 1.7358, 1.3862])
+    """
+    check_flag(centered, "centered")
+    X, A, h, degree, coef0 = kernel_arguments(X, A, kernel, bandwidth, degree, coef0)
+    K = pairwise(X, A, kernel, 1.0 if h is None else h, degree, coef0)
+    if centered:
+        K = _centered(K)
+    K.bandwidth = h
+    return K
+
+
+def kernel_arguments(X, A, kernel, bandwidth, degree=3, coef0=1.0, *, seed: int = 0):
+    """The checked (X, A, bandwidth, degree, coef0) of a kernel; bandwidth None where the kernel has none."""
+    check_choice(kernel, "kernel", KERNELS)
+    X = real_array(X, "X", 2)
+    if A is not None:
+        A = real_array(A, "A", 2)
+        if A.shape[1] != X.shape[1]:
+            raise ValueError(f"A: got {A.shape[1]} columns; allowed: {X.shape[1]}, as X has")
+        dtype = np.result_type(X.dtype, A.dtype)
+        X, A = X.astype(dtype, copy=False), A.astype(dtype, copy=False)
+    degree = check_integer(degree, "degree", 1)
+    coef0 = check_number(coef0, "coef0")
+    return X, A, check_bandwidth(bandwidth, X, kernel, seed), degree, coef0
+
+
+def check_bandwidth(bandwidth, X, kernel: str, seed: int = 0) -> float | None:
+    """The number h for a kernel on the rows of X; None where the kernel has no bandwidth."""
+    if kernel in ("cosine", "polynomial"):
+        if not (bandwidth is None or (isinstance(bandwidth, str) and bandwidth == "median")):
+            raise ValueError(f"bandwidth: got {bandwidth!r}; allowed: none, the {kernel} kernel has no bandwidth")
+        return None
+    if isinstance(bandwidth, str):
+        if bandwidth != "median":
+            raise ValueError(f"bandwidth: got {bandwidth!r}; allowed: 'median' or a number > 0")
+        return median_bandwidth(X, kernel, seed)
+    return check_number(bandwidth, "bandwidth", 0, open_low=True)
+
+
+def median_bandwidth(X, kernel: str, seed: int = 0) -> float:
+    """Median of the kernel's distance over the pairs i < j of min(n, 1000) seeded rows of X."""
+    n = X.shape[0]
+    if n < 2:
+        raise ValueError("bandwidth: 'median' needs at least two rows; give a number > 0")
+    if n > _MEDIAN_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(n, _MEDIAN_ROWS, replace=False))
+        X = X[rows]
+    from scipy.spatial.distance import pdist
+
+    h = float(np.median(pdist(np.asarray(X, np.float64), "cityblock" if kernel == "laplacian" else "euclidean")))
+    if not (h > 0 and math.isfinite(h)):
+        raise ValueError(f"bandwidth: the median distance is {h:g}; give a number > 0")
+    return h
+
+
+def _centered(K: Operator) -> Operator:
+    """H K H = K - 1 c^T - (r - g) 1^T with the column means c, the row means r and the mean g of all.
+
+    Where K is symmetric the two terms are written as -u u^T + v v^T, which keeps it so: with d = c - g/2 and any t > 0,
+    1 d^T + d 1^T = ((t 1 + d/t)(t 1 + d/t)^T - (t 1 - d/t)(t 1 - d/t)^T) / 2, and t^2 = max |d| balances them.
+    """
+    n, m = K.shape
+    exact = K.astype(np.float64)  # means in float64: their error would not average out
+    r = (exact @ np.ones(m)) / m
+    if K.symmetric:
+        d = r - r.mean() / 2
+        t = math.sqrt(max(np.abs(d).max(), np.finfo(float).tiny))
+        u, v = (t + d / t) / math.sqrt(2), (t - d / t) / math.sqrt(2)
+        return deflated(deflated(K, u, u), -v, v)
+    c = exact.rmatvec(np.ones(n)) / n
+    return deflated(deflated(K, np.ones(n), c), r - r.mean(), np.ones(m))
+
+
+class _Products:
+    """The two functions through which the engine calls a user's operator; what they return is checked."""
+
+    def __init__(self, a, shape, dtype, argument, symmetric):
+        self.a, self.shape, self.dtype, self.argument, self.symmetric = a, shape, dtype, argument, symmetric
+
+    def matmat(self, X):
+        return self._checked(self.a.matmat(X), (self.shape[0], X.shape[1]), "matmat")
+
+    def rmatmat(self, Y):
+        if self.symmetric:
+            return self.matmat(Y)
+        try:
+            result = self.a.rmatmat(Y)
+        except NotImplementedError as error:
+            if not isinstance(self.a, LinearOperator):
+                raise
+            raise TypeError(
+                f"{self.argument}: got a LinearOperator without rmatvec; allowed: one with products from both sides"
+            ) from error
+        return self._checked(result, (self.shape[1], Y.shape[1]), "rmatmat")
+
+    def _checked(self, result, shape, method):
+        name = f"{self.argument}.{method}"
+        result = np.asarray(result)
+        real_dtype(result.dtype, name)
+        if result.shape != shape:
+            raise ValueError(f"{name}: returned shape {result.shape}; allowed: {shape}")
+        return np.ascontiguousarray(real_array(result, name, 2, self.dtype))
+
+
+def _from_products(a, argument: str, symmetric: bool) -> Operator:
+    for method in ("matmat",) if symmetric else ("matmat", "rmatmat"):
+        if not callable(getattr(a, method, None)):
+            raise TypeError(
+                f"{argument}: got {type(a).__name__} without {method}; allowed: objects with shape, matmat and rmatmat"
+            )
+    try:
+        n, m = (check_integer(size, f"{argument}.shape", 1) for size in a.shape)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"{argument}.shape: got {a.shape!r}; allowed: two integers >= 1") from error
+    given = getattr(a, "dtype", None)
+    dtype = np.dtype(np.float64) if given is None else real_dtype(given, argument)
+    return Operator("callback", (a, (n, m), argument, symmetric), dtype)
+
+
+# -- how each kind is built in the engine; children are converted to the dtype of the whole ----------------------------
+
+
+def _build_dense(dtype, a, symmetric):
+    return _core.dense(a.astype(dtype, copy=False), symmetric=symmetric)
+
+
+def _build_csr(dtype, indptr, indices, data, shape, transpose_copy, symmetric):
+    data = data.astype(dtype, copy=False)
+    return _core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
+
+
+def _build_pairwise(dtype, X, A, kernel, bandwidth, degree, coef0):
+    A = None if A is None else A.astype(dtype, copy=False)
+    return _core.pairwise(X.astype(dtype, copy=False), A, kernel, bandwidth, degree, coef0)
+
+
+def _build_callback(dtype, a, shape, argument, symmetric):
+    calls = _Products(a, shape, dtype, argument, symmetric)
+    return _core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
+
+
+def _engine(op, dtype):
+    return op.astype(dtype)._engine
+
+
+_BUILDERS = {
+    "dense": _build_dense,
+    "csr": _build_csr,
+    "pairwise": _build_pairwise,
+    "callback": _build_callback,
+    "scaled": lambda dtype, op, left, right: _core.scaled(_engine(op, dtype), left, right),
+    "deflated": lambda dtype, op, u, v: _core.deflated(_engine(op, dtype), u, v),
+    "product": lambda dtype, left, right: _core.product(_engine(left, dtype), _engine(right, dtype)),
+    "stacked": lambda dtype, ops, axis: _core.stacked([_engine(op, dtype) for op in ops], axis),
+    "weighted_sum": lambda dtype, ops, weights: _core.weighted_sum([_engine(op, dtype) for op in ops], list(weights)),
+    "transposed": lambda dtype, op: _core.transposed(_engine(op, dtype)),
+}
+
+
+def _rebuild(cls, recipe, arguments, dtype, symmetric, extra):
+    op = cls(recipe, arguments, dtype, symmetric)
+    op.__dict__.update(extra)
+    return op

@@ -1,0 +1,261 @@
+"""ec.spectrum, Spectrum and ec.metrics.usefulness."""
+
+import errno
+import os
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+import eigencontext as ec
+
+X = np.random.default_rng(0).normal(size=(80, 3))
+C = np.random.default_rng(1).gamma(0.5, size=(30, 20)) + 1e-3
+
+
+@pytest.fixture
+def spec():
+    return ec.spectrum(ec.contexts.kernel(X, bandwidth=0.8), k=6)
+
+
+# -- spectrum --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["auto", "krylov", "subspace", "gram", "full"])
+def test_methods_agree(method):
+    ctx = ec.contexts.counts(C)
+    expected = ec.spectrum(ctx, k=3, method="full", tol=0).singular_values
+    spec = ec.spectrum(ctx, k=3, method=method, tol=1e-10)
+    np.testing.assert_allclose(spec.singular_values, expected, atol=1e-9)
+    assert spec.method == method or method == "auto"
+    assert spec.reason and spec.stop_reason == "converged" and spec.converged.all()
+
+
+def test_k_is_capped_at_the_rank_bound():
+    ctx = ec.contexts.counts(C)
+    with pytest.warns(UserWarning, match="k: got 128.*at most 19"):
+        spec = ec.spectrum(ctx)
+    assert spec.k == 19 and spec.k_asked == 128 and spec.left.shape == (30, 19)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert ec.spectrum(ctx, k=19).k == 19
+
+
+@pytest.mark.parametrize("k", [0, -1])
+def test_k_must_be_positive(k):
+    with pytest.raises(ValueError, match="k"):
+        ec.spectrum(ec.contexts.counts(C), k=k)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 5), (5, 1)])
+def test_only_constants(shape):
+    with pytest.warns(UserWarning, match="at most 0"):
+        spec = ec.spectrum(ec.contexts.counts(np.ones(shape)), k=3)
+    assert spec.k == 0 and spec.left.shape == (shape[0], 0) and spec.right.shape == (shape[1], 0)
+    with pytest.warns(UserWarning, match="extremely"):
+        assert float(spec.usefulness()) == 2.0
+    assert spec.transform(np.ones((2, shape[1]))).shape == (2, 0)
+    assert "k = 0" in repr(spec)
+
+
+def test_a_matrix_is_no_context():
+    with pytest.raises(TypeError, match="ctx: got ndarray"):
+        ec.spectrum(C, 3)
+
+
+def test_options_reach_the_solver():
+    with pytest.raises(TypeError):
+        ec.spectrum(ec.contexts.counts(C), 3, no_such_option=1)
+    seen = []
+    ec.spectrum(ec.contexts.kernel(X, bandwidth=0.8), 3, method="krylov", callback=lambda info: seen.append(info.sweep))
+    assert seen
+    with pytest.warns(ec.ConvergenceWarning):
+        spec = ec.spectrum(ec.contexts.neighbors(np.random.default_rng(3).normal(size=(600, 2)), 5), 20,
+                           method="krylov", tol=1e-12, max_sweeps=1, block_size=8)
+    assert not spec.converged.all() and spec.stop_reason == "max_sweeps"
+
+
+def test_same_seed_same_bits():
+    ctx = ec.contexts.kernel(X, bandwidth=0.8)
+    first, second = (ec.spectrum(ctx, 5, seed=3) for _ in range(2))
+    assert (first.left == second.left).all() and (first.right == second.right).all()
+
+
+def test_zero_values_come_without_the_constant():
+    p, q = np.full(9, 1 / 9), np.full(7, 1 / 7)
+    spec = ec.spectrum(ec.contexts.counts(np.outer(p, q)), k=6)
+    assert (spec.singular_values == 0).all() and spec.exhausted
+    for values, weights in ((spec.left, p), (spec.right, q)):
+        np.testing.assert_allclose(weights @ values, 0, atol=1e-12)
+        np.testing.assert_allclose(values.T @ (weights[:, None] * values), np.eye(6), atol=1e-12)
+    with pytest.warns(UserWarning, match="can't be extended"):
+        assert np.isnan(spec.transform(np.ones((2, 7)))).all()
+
+
+def test_repr_says_what_it_is(spec):
+    assert "kernel" in repr(spec) and "k = 6 (6 converged)" in repr(spec)
+
+
+# -- usefulness ------------------------------------------------------------------------------------------------------
+
+
+def plain_usefulness(s, d0, beta):
+    s2 = np.asarray(s[:d0]) ** 2
+    return [1 / (1 - s2[d]) + beta * s2[:d].sum() / s2.sum() for d in range(1, d0)]
+
+
+@pytest.mark.parametrize("beta", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("d0", [2, 5, None])
+def test_usefulness_is_the_formula(d0, beta):
+    s = 0.8 ** np.arange(1, 10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result = ec.metrics.usefulness(s, d0, beta)
+    curve = plain_usefulness(s, d0 or 9, beta)
+    np.testing.assert_allclose(result.curve, curve, rtol=1e-14)
+    assert result.tau == float(result) == min(result.curve)
+    assert result.d == np.argmin(curve) + 1 and result.d0 == (d0 or 9) and result.beta == beta
+    assert "tau" in repr(result)
+
+
+def test_usefulness_of_ones_and_zeros():
+    assert ec.metrics.usefulness(np.ones(5)).tau == np.inf
+    result = ec.metrics.usefulness([1, 1, 0.5, 0.4])
+    assert result.curve[0] == np.inf and np.isfinite(result.curve[1:]).all()
+    with pytest.warns(UserWarning, match="extremely weak or strong"):
+        assert ec.metrics.usefulness(np.zeros(5), beta=3.0).tau == 4.0
+    with pytest.warns(UserWarning, match="extremely weak or strong"):
+        ec.metrics.usefulness([0.5, 1e-4, 1e-5])
+
+
+def test_usefulness_takes_512_by_default():
+    assert ec.metrics.usefulness(np.linspace(0.9, 0.1, 600)).d0 == 512
+
+
+@pytest.mark.parametrize(
+    "s, options, message",
+    [
+        ([0.5, 0.9], {}, "descending"),
+        ([1.5, 0.9], {}, r"\[0, 1\]"),
+        ([0.5, -0.1], {}, r"\[0, 1\]"),
+        ([0.5, np.nan], {}, "finite"),
+        ([0.5, 0.1], {"d0": 3}, "d0"),
+        ([0.5, 0.1], {"beta": 0}, "beta"),
+        ([0.5], {}, "d0"),
+        ([], {}, "s"),
+        ([[0.5]], {}, "s"),
+    ],
+)
+def test_bad_usefulness(s, options, message):
+    with pytest.raises(ValueError, match=message):
+        ec.metrics.usefulness(s, **options)
+
+
+def test_an_exhausted_spectrum_goes_on_with_zeros():
+    ctx = ec.contexts.counts(C)
+    with pytest.warns(UserWarning, match="at most 19"):
+        full = ec.spectrum(ctx, k=64)
+    result = full.usefulness()
+    assert result.d0 == 64 and len(result.curve) == 63
+    np.testing.assert_allclose(result.curve[18:], 1 + 1, atol=1e-12)
+    assert full.usefulness(d0=100).d0 == 100
+    part = ec.spectrum(ctx, k=5)
+    assert part.usefulness().d0 == 5
+    with pytest.raises(ValueError, match="d0: got 6"):
+        part.usefulness(d0=6)
+
+
+# -- save, load, pickle, plot ----------------------------------------------------------------------------------------
+
+
+CONTEXTS = {
+    "kernel": (lambda: ec.contexts.kernel(X, X[:30], bandwidth=0.8), X[:4]),
+    "cosine": (lambda: ec.contexts.kernel(X.astype(np.float32), kernel="cosine"), X[:4]),
+    "neighbors": (lambda: ec.contexts.neighbors(X, 10), X[:4]),
+    "labels": (lambda: ec.contexts.labels(["a", "b", "b", "c", "d"]), ["c", "a"]),
+    "objects": (lambda: ec.contexts.labels(np.array(["a", "b", "b", "c", "d"], dtype=object)), ["c", "a"]),
+    "counts": (lambda: ec.contexts.counts(sp.csr_array(C)), C[:3]),
+    "graph": (lambda: ec.contexts.graph(C[:20] + C[:20].T), C[:3]),
+    "operator": (lambda: ec.contexts.operator(C / C.sum(1, keepdims=True), [1 / 30] * 30), np.full((1, 20), 0.05)),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_save_and_load(name, tmp_path):
+    make, new = CONTEXTS[name]
+    spec = ec.spectrum(make(), k=3)
+    path = tmp_path / "some.file"
+    spec.save(path)
+    assert os.listdir(tmp_path) == ["some.file"]
+    for again in (ec.load_spectrum(path), pickle.loads(pickle.dumps(spec))):
+        for field in ("singular_values", "left", "right", "residuals", "converged", "p_x", "p_a"):
+            kept = getattr(again, field)
+            assert (kept == getattr(spec, field)).all() and kept.dtype == getattr(spec, field).dtype
+        assert (again.method, again.reason, again.sweeps) == (spec.method, spec.reason, spec.sweeps)
+        assert again.usefulness().tau == spec.usefulness().tau
+        np.testing.assert_array_equal(again.transform(new), spec.transform(new))
+
+
+def test_save_without_context(spec, tmp_path):
+    spec.save(tmp_path / "s.npz", context=False)
+    again = ec.load_spectrum(tmp_path / "s.npz")
+    assert (again.left == spec.left).all()
+    with pytest.raises(ValueError, match="context=False"):
+        again.transform(X)
+    odd = ec.spectrum(ec.contexts.labels([1, "1", None, "1"]), k=2)
+    with pytest.raises(TypeError, match="context=False"):
+        odd.save(tmp_path / "odd.npz")
+    odd.save(tmp_path / "odd.npz", context=False)
+
+
+def test_a_full_disk_leaves_nothing_behind(spec, tmp_path, monkeypatch):
+    (tmp_path / "s.npz").write_bytes(b"before")
+
+    def full(file, **arrays):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(OSError, match="No space left"):
+        spec.save(tmp_path / "s.npz")
+    assert os.listdir(tmp_path) == ["s.npz"] and (tmp_path / "s.npz").read_bytes() == b"before"
+
+
+def test_bad_files(spec, tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ec.load_spectrum(tmp_path / "none.npz")
+    (tmp_path / "text").write_text("no archive at all")
+    np.savez(tmp_path / "other.npz", a=1)
+    np.save(tmp_path / "array.npy", np.ones(3))
+    spec.save(tmp_path / "s.npz")
+    (tmp_path / "half.npz").write_bytes((tmp_path / "s.npz").read_bytes()[:1000])
+    for name in ("text", "other.npz", "array.npy", "half.npz"):
+        with pytest.raises(ValueError, match="no saved spectrum"):
+            ec.load_spectrum(tmp_path / name)
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "newer.npz", **{**arrays, "format_version": 99})
+    with pytest.raises(ValueError, match="format 99"):
+        ec.load_spectrum(tmp_path / "newer.npz")
+    del arrays["left"]
+    np.savez(tmp_path / "less.npz", **arrays)
+    with pytest.raises(ValueError, match="left is missing"):
+        ec.load_spectrum(tmp_path / "less.npz")
+
+
+@pytest.mark.parametrize("ending", ["png", "svg"])
+def test_plot(spec, ending, tmp_path):
+    pytest.importorskip("matplotlib")
+    path = tmp_path / f"s.{ending}"
+    spec.plot(path)
+    assert path.stat().st_size > 1000
+
+
+def test_plot_without_matplotlib_names_the_extra(spec, tmp_path, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"eigencontext\[demo\]"):
+        spec.plot(tmp_path / "s.png")

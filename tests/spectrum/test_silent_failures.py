@@ -1,0 +1,137 @@
+"""What an iterative solver gets wrong without saying so: each case here has a known spectrum and a known trap."""
+
+import numpy as np
+import pytest
+
+import eigencontext as ec
+from eigencontext import _core
+
+
+def matrix(s, n, m, seed=0, dtype=np.float64):
+    """U diag(s) V^T with random orthonormal U and V: singular values s, then zeros."""
+    rng = np.random.default_rng(seed)
+    r = len(s)
+    u, _ = np.linalg.qr(rng.standard_normal((n, r)))
+    v, _ = np.linalg.qr(rng.standard_normal((m, r)))
+    return ((u * s) @ v.T).astype(dtype)
+
+
+def true_residuals(a, left, s, right):
+    """Float64 norms of A^T u - s v, from the vectors that were returned."""
+    a, left, right = (np.asarray(x, dtype=np.float64) for x in (a, left, right))
+    return np.linalg.norm(a.T @ left - right * s, axis=0)
+
+
+def check_certificate(a, k, *, tol=1e-3, **options):
+    """The values, the orthonormality and the residuals of svd(a, k) against float64 LAPACK; returns the values."""
+    n, m = a.shape
+    left, s, right_h = result = ec.svd(a, k, tol=tol, **options)
+    reference = np.linalg.svd(a.astype(np.float64), compute_uv=False)
+    rounding = 10 * np.finfo(a.dtype).eps * reference[0] * np.sqrt(max(n, m))
+    assert result.converged.all()
+    # k values, jointly within the norm of the residuals of k distinct singular values (THEORY 3); the leading ones by
+    # the verification.
+    allowed = np.linalg.norm(np.maximum(tol * s, rounding)) + rounding
+    np.testing.assert_allclose(s, reference[:k], rtol=0, atol=allowed)
+    measured = true_residuals(a, left, s, right_h.T)
+    assert (measured <= result.residuals + rounding).all()
+    for basis in (left, right_h.T):
+        gram = basis.astype(np.float64).T @ basis.astype(np.float64)
+        np.testing.assert_allclose(gram, np.eye(k), atol=100 * np.finfo(a.dtype).eps * np.sqrt(max(n, m)))
+    return s
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_multiplicity_above_the_block_size_is_found(seed):
+    s = np.concatenate([[1.0], np.full(12, 0.9), 0.8 * 0.7 ** np.arange(30)])
+    a = matrix(s, 400, 300, seed)
+    found = check_certificate(a, 10, method="krylov", block_size=4, seed=seed)
+    np.testing.assert_allclose(found, s[:10], atol=1e-3)
+
+
+@pytest.mark.parametrize("method", ["krylov", "subspace", "gram", "full"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_rank_below_k(method, dtype):
+    s = np.array([3.0, 2.0, 1.0])
+    found = check_certificate(matrix(s, 300, 200, dtype=dtype), 8, method=method)
+    np.testing.assert_allclose(found, np.append(s, np.zeros(5)), atol=1e-3)
+    assert (found[3:] == 0).all()
+
+
+@pytest.mark.parametrize("method", ["krylov", "subspace", "gram", "full"])
+@pytest.mark.parametrize("shape", [(300, 200), (200, 300), (1, 1), (1, 7), (7, 1)])
+def test_zero_operator(method, shape):
+    k = min(5, *shape)
+    left, s, right_h = ec.svd(np.zeros(shape), k, method=method)
+    assert (s == 0).all()
+    np.testing.assert_allclose(left.T @ left, np.eye(k), atol=1e-12)
+    np.testing.assert_allclose(right_h @ right_h.T, np.eye(k), atol=1e-12)
+
+
+def test_identity():
+    s = check_certificate(np.eye(500), 12, method="krylov")
+    np.testing.assert_allclose(s, 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e25])
+@pytest.mark.parametrize("method", ["krylov", "subspace", "gram", "full"])
+def test_scale_beyond_the_range_of_squares(scale, method):
+    a = (matrix(0.8 ** np.arange(40), 300, 200) * scale).astype(np.float32)
+    s = check_certificate(a, 6, method=method)
+    np.testing.assert_allclose(s, scale * 0.8 ** np.arange(6), rtol=2e-3)
+
+
+def test_small_values_survive_the_square():
+    """A Gram matrix alone would lose values below sqrt(eps) s_1; QR of A V does not."""
+    s = 10.0 ** -np.arange(0, 9.0)
+    a = matrix(s, 300, 200)
+    found = ec.svd(a, 9, method="krylov", tol=1e-8).s
+    np.testing.assert_allclose(found, s, rtol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["krylov", "subspace"])
+def test_thick_restart(method):
+    s = 0.97 ** np.arange(200)
+    a = matrix(s, 500, 400)
+    check_certificate(a, 8, method=method, block_size=4, max_basis=24 if method == "krylov" else None, max_sweeps=500)
+
+
+def test_tight_cluster_is_right_or_warned_of():
+    s = np.concatenate([[1.0], 0.9 - 1e-9 * np.arange(20), 0.5 ** np.arange(1, 30)])
+    a = matrix(s, 400, 300)
+    with pytest.warns(Warning, match="cluster"):
+        found = ec.svd(a, 5, method="krylov").s
+    np.testing.assert_allclose(found, s[:5], atol=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_signs_do_not_depend_on_the_orientation(seed):
+    a = matrix(0.7 ** np.arange(30), 120, 500, seed)
+    wide, tall = ec.svd(a, 5, tol=1e-8), ec.svd(np.ascontiguousarray(a.T), 5, tol=1e-8)
+    for u in wide.U.T:
+        assert u[np.argmax(np.abs(u))] > 0
+    for u in tall.U.T:
+        assert u[np.argmax(np.abs(u))] > 0
+    np.testing.assert_allclose(wide.s, tall.s, rtol=1e-6)
+
+
+def test_fused_and_two_sided_agree():
+    a = matrix(0.8 ** np.arange(60), 3000, 400)
+    op = _core.dense(a)
+    fused = _core.svd(op, 8, method="krylov", fused=True, tol=1e-6)
+    plain = _core.svd(op, 8, method="krylov", fused=False, tol=1e-6)
+    np.testing.assert_allclose(fused["values"], plain["values"], rtol=1e-8)
+    assert fused["converged"].all()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_eigh_against_lapack(dtype):
+    rng = np.random.default_rng(0)
+    q, _ = np.linalg.qr(rng.standard_normal((300, 300)))
+    w = np.concatenate([0.9 ** np.arange(150), -(0.95 ** np.arange(150))])
+    a = ((q * w) @ q.T).astype(dtype)
+    a = (a + a.T) / 2
+    values, vectors = result = ec.eigh(a, 6, method="krylov")
+    np.testing.assert_allclose(values, np.sort(w)[::-1][:6], atol=6e-3)
+    residual = np.linalg.norm(a.astype(np.float64) @ vectors - vectors * values, axis=0)
+    assert (residual <= result.residuals + 10 * np.finfo(dtype).eps * np.sqrt(300)).all()

@@ -1,0 +1,45 @@
+"""The examples in README.md and in the public docstrings run."""
+
+import doctest
+import pathlib
+import pkgutil
+import re
+import warnings
+
+import pytest
+
+import eigencontext as ec
+
+README = pathlib.Path(__file__).parents[1] / "README.md"
+
+
+def modules():
+    names = [ec.__name__]
+    for info in pkgutil.walk_packages(ec.__path__, ec.__name__ + "."):
+        if not info.name.endswith(("_core", "__main__")):
+            names.append(info.name)
+    return names
+
+
+@pytest.mark.parametrize("name", modules())
+def test_docstring_examples(name):
+    module = __import__(name, fromlist=["_"])
+    failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    assert failed == 0
+
+
+def test_readme_examples(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    assert blocks
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for block in blocks:
+            exec(compile(block, "README.md", "exec"), {})
+    assert capsys.readouterr().out
+
+
+def test_the_first_two_shell_blocks_are_single_lines():
+    blocks = re.findall(r"```sh\n(.*?)```", README.read_text(), flags=re.S)
+    assert len(blocks) >= 2
+    assert all(len(block.strip().splitlines()) == 1 for block in blocks[:2])
