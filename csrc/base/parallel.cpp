@@ -186,8 +186,7 @@ int num_threads() {
 }
 
 void set_num_threads(int n) {
-  if (n < 1 || n > max_workers)
-    throw ArgumentError("n", std::to_string(n), "1 <= n <= " + std::to_string(max_workers));
+  if (n < 1 || n > max_workers) throw ArgumentError("n", std::to_string(n), "1 <= n <= " + std::to_string(max_workers));
   the_pool().size = n;
   promised_workers = max_workers;
 }

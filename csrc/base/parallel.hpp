@@ -12,10 +12,10 @@
 
 namespace eigencontext {
 
-// Runs body(chunk, worker) for chunk in [0, chunks), worker in [0, num_threads()). Chunks are handed out in order, first
-// come first served. An exception in body stops the loop and is rethrown here. Nested calls run on the calling thread.
-// Throws Interrupted when the stop function of this thread's StopScope returned true (asked between chunks, by the
-// calling thread alone).
+// Runs body(chunk, worker) for chunk in [0, chunks), worker in [0, num_threads()). Chunks are handed out in order,
+// first come first served. An exception in body stops the loop and is rethrown here. Nested calls run on the calling
+// thread. Throws Interrupted when the stop function of this thread's StopScope returned true (asked between chunks, by
+// the calling thread alone).
 void parallel_for(Index chunks, const std::function<void(Index chunk, int worker)>& body);
 
 int num_threads();

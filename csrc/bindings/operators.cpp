@@ -1,12 +1,11 @@
 // Factories of operators and their products.
-#include "operators/operator.hpp"
-
 #include "base/errors.hpp"
 #include "bindings/arrays.hpp"
 #include "operators/callback.hpp"
 #include "operators/compose.hpp"
 #include "operators/csr.hpp"
 #include "operators/dense.hpp"
+#include "operators/operator.hpp"
 #include "operators/pairwise.hpp"
 #include "operators/top_k.hpp"
 
@@ -222,8 +221,8 @@ void bind_compositions(py::module_& m) {
 
 template <class T>
 Pointer<T> bind_callback(Index n, Index m, const py::object& matmat_, const py::object& rmatmat_, bool symmetric) {
-  return held<T>(make_callback<T>(n, m, block_function<T>(matmat_, "matmat"), block_function<T>(rmatmat_, "rmatmat"),
-                                  symmetric));
+  return held<T>(
+      make_callback<T>(n, m, block_function<T>(matmat_, "matmat"), block_function<T>(rmatmat_, "rmatmat"), symmetric));
 }
 
 }  // namespace

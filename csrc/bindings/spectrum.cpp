@@ -65,18 +65,16 @@ void bind(py::module_& m) {
       options.seed = seed;
       options.start = start;
       options.callback = wrap_callback(callback);
-      auto result = without_gil([&] {
-        return singular ? svd<Cpu, T>(*op, k, options) : eigh<Cpu, T>(*op, k, options);
-      });
+      auto result =
+          without_gil([&] { return singular ? svd<Cpu, T>(*op, k, options) : eigh<Cpu, T>(*op, k, options); });
       return to_dict(std::move(result), singular);
     };
   };
   for (const bool singular : {true, false}) {
     m.def(singular ? "svd" : "eigh", solve(singular), py::arg("op"), py::arg("k"), py::kw_only(),
           py::arg("method") = "krylov", py::arg("tol") = 1e-3, py::arg("block_size") = 0, py::arg("max_basis") = 0,
-          py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false,
-          py::arg("keep_sweeps") = false, py::arg("seed") = 0, py::arg("start") = std::vector<double>{},
-          py::arg("callback") = py::none());
+          py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false, py::arg("keep_sweeps") = false,
+          py::arg("seed") = 0, py::arg("start") = std::vector<double>{}, py::arg("callback") = py::none());
   }
 }
 

@@ -34,9 +34,10 @@ class Callback final : public Operator<Cpu, T> {
 }  // namespace
 
 template <class T>
-OperatorPtr<Cpu, T> make_callback(Index rows, Index cols, BlockFunction<T> multiply, BlockFunction<T> multiply_transposed,
-                                  bool symmetric) {
-  return std::make_shared<const Callback<T>>(rows, cols, std::move(multiply), std::move(multiply_transposed), symmetric);
+OperatorPtr<Cpu, T> make_callback(Index rows, Index cols, BlockFunction<T> multiply,
+                                  BlockFunction<T> multiply_transposed, bool symmetric) {
+  return std::make_shared<const Callback<T>>(rows, cols, std::move(multiply), std::move(multiply_transposed),
+                                             symmetric);
 }
 
 template OperatorPtr<Cpu, float> make_callback(Index, Index, BlockFunction<float>, BlockFunction<float>, bool);

@@ -49,7 +49,8 @@ class Scaled final : public Composition<Backend, T> {
   }
 
   Cost cost(Index b) const override {
-    return this->with_scratch(A_->cost(b), std::max(right_.empty() ? 0 : this->cols(), left_.empty() ? 0 : this->rows()), b);
+    const Index longest = std::max(right_.empty() ? 0 : this->cols(), left_.empty() ? 0 : this->rows());
+    return this->with_scratch(A_->cost(b), longest, b);
   }
 
   void multiply(Block<const T> X, Block<T> Y) const override {
@@ -66,9 +67,8 @@ class Scaled final : public Composition<Backend, T> {
   // diag(r) A^T diag(l^2 w) A diag(r) X.
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
     const std::vector<double> weights = middle_weights(w);
-    scaled_input(right_, X, [&](Block<const T> RX) {
-      A_->multiply_fused(weights.empty() ? nullptr : weights.data(), RX, Z);
-    });
+    scaled_input(right_, X,
+                 [&](Block<const T> RX) { A_->multiply_fused(weights.empty() ? nullptr : weights.data(), RX, Z); });
     scale(right_, Z);
   }
 
@@ -270,9 +270,8 @@ class StackedRows final : public Composition<Backend, T> {
   void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
     Array scratch;
     for_parts([&](const auto& part, Index row, bool first) {
-      add_into<Backend, T>(first, 1.0, Z, scratch, [&](Block<T> out) {
-        part.multiply_transposed(Y.row_range(row, part.rows()), out);
-      });
+      add_into<Backend, T>(first, 1.0, Z, scratch,
+                           [&](Block<T> out) { part.multiply_transposed(Y.row_range(row, part.rows()), out); });
     });
   }
 
@@ -393,12 +392,12 @@ OperatorPtr<Backend, T> make_transposed(OperatorPtr<Backend, T> A) {
   return std::make_shared<const Transposed<Backend, T>>(std::move(A));
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                                  \
-  template OperatorPtr<Cpu, T> make_scaled(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>);           \
-  template OperatorPtr<Cpu, T> make_deflated(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>);         \
-  template OperatorPtr<Cpu, T> make_product(OperatorPtr<Cpu, T>, OperatorPtr<Cpu, T>);                               \
-  template OperatorPtr<Cpu, T> make_stacked(std::vector<OperatorPtr<Cpu, T>>, int);                                  \
-  template OperatorPtr<Cpu, T> make_weighted_sum(std::vector<OperatorPtr<Cpu, T>>, std::vector<double>);             \
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                          \
+  template OperatorPtr<Cpu, T> make_scaled(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>);   \
+  template OperatorPtr<Cpu, T> make_deflated(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>); \
+  template OperatorPtr<Cpu, T> make_product(OperatorPtr<Cpu, T>, OperatorPtr<Cpu, T>);                       \
+  template OperatorPtr<Cpu, T> make_stacked(std::vector<OperatorPtr<Cpu, T>>, int);                          \
+  template OperatorPtr<Cpu, T> make_weighted_sum(std::vector<OperatorPtr<Cpu, T>>, std::vector<double>);     \
   template OperatorPtr<Cpu, T> make_transposed(OperatorPtr<Cpu, T>);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)

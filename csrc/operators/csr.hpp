@@ -8,8 +8,8 @@
 
 namespace eigencontext {
 
-// The arrays as a user hands them in: offsets (rows + 1) and indices (offsets[rows]) of one integer type, int32 or int64
-// by index_bytes. The type becomes a template parameter inside csr.cpp and nowhere else.
+// The arrays as a user hands them in: offsets (rows + 1) and indices (offsets[rows]) of one integer type, int32 or
+// int64 by index_bytes. The type becomes a template parameter inside csr.cpp and nowhere else.
 template <class T>
 struct CsrArrays {
   const void* offsets = nullptr;

@@ -165,9 +165,8 @@ class Pairwise final : public Operator<Cpu, T> {
   void multiply_symmetric(Block<const T> X, Block<T> Y) const {
     const Index blocks = ceil_div(rows(), row_block_), players = blocks + blocks % 2;
     Buffer<S> room(num_threads() * workspace_size());
-    parallel_for(blocks, [&](Index block, int worker) {
-      diagonal_block(block, X, Y, room.data() + worker * workspace_size());
-    });
+    parallel_for(
+        blocks, [&](Index block, int worker) { diagonal_block(block, X, Y, room.data() + worker * workspace_size()); });
     for (Index round = 0; round + 1 < players; ++round)
       parallel_for(players / 2, [&](Index match, int worker) {
         const Index turn = players - 1;
@@ -218,8 +217,7 @@ class Pairwise final : public Operator<Cpu, T> {
     parallel_for(blocks * parts, [&](Index chunk, int worker) {
       const Index block = chunk / parts, part = chunk % parts;
       const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
-      const Block<T> target =
-          part == 0 ? out.row_range(o0, no) : partial.view().row_range((part - 1) * outer + o0, no);
+      const Block<T> target = part == 0 ? out.row_range(o0, no) : partial.view().row_range((part - 1) * outer + o0, no);
       for (Index i = 0; i < no; ++i) std::fill_n(target.row(i), target.cols, T(0));
       for (Index q = part * inner_blocks / parts; q < (part + 1) * inner_blocks / parts; ++q) {
         const Index q0 = q * inner_block;

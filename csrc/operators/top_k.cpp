@@ -257,8 +257,7 @@ void top_k(MatrixView<const T> X, MatrixView<const T> A, Index k, bool cosine, b
   parallel_for(ceil_div(X.rows, block), [&](Index chunk, int) {
     const Index i0 = chunk * block, ni = std::min(block, X.rows - i0);
     std::vector<Shortlist<T>> lists(static_cast<std::size_t>(ni));
-    if (!search<T>(problem, i0, ni, lists, !std::is_same_v<T, double>))
-      search<double>(problem, i0, ni, lists, false);
+    if (!search<T>(problem, i0, ni, lists, !std::is_same_v<T, double>)) search<double>(problem, i0, ni, lists, false);
     for (Index i = 0; i < ni; ++i) {
       Index rank = (i0 + i) * k;
       for (const Candidate& c : lists[i].finish()) {

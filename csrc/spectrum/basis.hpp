@@ -1,6 +1,8 @@
 // A wide row-major basis that grows by blocks of columns, and the few moves that restarting needs.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 #include <vector>
 
@@ -17,8 +19,8 @@ struct Ritz {
 
 // One probe of what the basis leaves out.
 struct Probe {
-  bool found = false;    // a value above the limit
-  double left_out = 0;   // estimate of ||A (I - V V^T)||_F^2
+  bool found = false;   // a value above the limit
+  double left_out = 0;  // estimate of ||A (I - V V^T)||_F^2
 };
 
 // T = X[:, :Q.rows] Q in its own memory.
@@ -51,29 +53,44 @@ OwnedBlock<Scalar> columns(Block<const Scalar> X, Index from, Index count) {
   return T;
 }
 
-// How many of the ascending values are above the limit.
-inline Index count_above(const Small& ascending, double limit) {
-  return std::count_if(ascending.begin(), ascending.end(), [&](double value) { return value > limit; });
+// Rayleigh-Ritz on the Ritz vectors after the k wanted ones (values `rest`) together with a probe's block X:
+//   [ diag(rest)   cross ]      cross = (Ritz vectors)^T H X,  T = X^T H X.
+//   [ cross^T        T   ]
+// A missing vector may lie partly in either: each alone can be below the limit that both together exceed. Returns the X
+// rows (X.cols x found) of the eigenvectors above `limit`, at most `most` of them; the wanted ones stay out, so
+// rounding is relative to what is left.
+inline Small above_limit(const Small& rest, const Small& cross, const Small& T, double limit, Index most) {
+  const Index r = static_cast<Index>(rest.size()), c = static_cast<Index>(std::lround(std::sqrt(T.size()))), n = r + c;
+  Small G(static_cast<std::size_t>(n * n), 0.0), theta(static_cast<std::size_t>(n));
+  for (Index i = 0; i < r; ++i) {
+    G[i * n + i] = rest[i];
+    for (Index j = 0; j < c; ++j) G[i * n + r + j] = G[(r + j) * n + i] = cross[i * c + j];
+  }
+  for (Index i = 0; i < c; ++i)
+    for (Index j = 0; j < c; ++j) G[(r + i) * n + r + j] = (T[i * c + j] + T[j * c + i]) / 2;
+  host::eigh(n, G.data(), theta.data());
+  const Index count = std::count_if(theta.begin(), theta.end(), [&](double value) { return value > limit; });
+  const Index found = std::min(count, most);
+  Small Q(static_cast<std::size_t>(c * found));
+  for (Index i = 0; i < c; ++i)
+    for (Index j = 0; j < found; ++j) Q[i * found + j] = G[(r + i) * n + n - 1 - j];
+  return Q;
 }
 
-// After a probe, whose block X of columns took the place of V_next: puts V_next back behind the `size` columns of V, and
-// behind it the `above` leading vectors of X T (T from eigh: ascending), made orthogonal to all.
+// After a probe, whose block X of columns took the place of V_next: puts V_next back behind the `size` columns of V,
+// and behind it X Q made orthogonal to all. Returns how many columns joined.
 template <class Backend, class Scalar>
-void join_next(Block<Scalar> V, Index size, const OwnedBlock<Scalar>& next, Block<const Scalar> X, const Small& T,
-               Index above, Fresh& fresh) {
-  const Index width = next.cols();
-  OwnedBlock<Scalar> found;
-  if (above > 0) {
-    Small Q(static_cast<std::size_t>(X.cols * above));
-    for (Index i = 0; i < X.cols; ++i)
-      for (Index j = 0; j < above; ++j) Q[i * above + j] = T[i * X.cols + X.cols - 1 - j];
-    found = rotated<Backend, Scalar>(X, X.cols, Q, above);
-  }
+Index join_next(Block<Scalar> V, Index size, const OwnedBlock<Scalar>& next, Block<const Scalar> X, const Small& Q,
+                Fresh& fresh) {
+  const Index width = next.cols(), found = static_cast<Index>(Q.size()) / X.cols;
+  OwnedBlock<Scalar> missing;
+  if (found > 0) missing = rotated<Backend, Scalar>(X, X.cols, Q, found);
   copy<Backend, Scalar>(next.view(), V.col_range(size, width));
-  if (above == 0) return;
-  copy<Backend, Scalar>(std::as_const(found).view(), V.col_range(size + width, above));
+  if (found == 0) return 0;
+  copy<Backend, Scalar>(std::as_const(missing).view(), V.col_range(size + width, found));
   // What lies in V_next to 99.9 % is in the next block already.
-  orthonormalise<Backend, Scalar>(V, size + width, above, 0.03, fresh, nullptr, nullptr);
+  orthonormalise<Backend, Scalar>(V, size + width, found, 0.03, fresh, nullptr, nullptr);
+  return found;
 }
 
 template <class Backend, class Scalar>
@@ -85,7 +102,7 @@ void widen(OwnedBlock<Scalar>& X, Index used, Index cols) {
 
 // The width of a probe, and the columns that a basis of `size` needs in memory: itself, the next block, and a probe of
 // some steps.
-inline Index probe_width(Index block) { return std::clamp<Index>(block, 4, 16); }
+inline Index probe_width(Index block) { return std::clamp<Index>(block, 8, 16); }
 inline Index basis_memory(Index size, Index width, Index probe, Index steps) { return size + width + steps * probe; }
 
 // B (leading dimension ld) is copied into a packed (n x n).

@@ -54,9 +54,16 @@ Triplets<Scalar> full_svd(Guarded<Backend, Scalar>& A, Run& run) {
   t.right = rounded<Scalar>(m, k, leading_rows_transposed(m, Vt.data(), k).data(), k);
   t.values.assign(s.begin(), s.begin() + k);
   t.largest = s[0];
-  t.image = OwnedBlock<Scalar>(m, k);
-  A.multiply_transposed(std::as_const(t.left).view(), t.image.view());
-  t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
+  // The residual promised is that of the left vectors of the matrix asked for.
+  if (A.transposed()) {
+    t.image = OwnedBlock<Scalar>(n, k);
+    A.multiply(std::as_const(t.right).view(), t.image.view());
+    t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.left.view(), t.values);
+  } else {
+    t.image = OwnedBlock<Scalar>(m, k);
+    A.multiply_transposed(std::as_const(t.left).view(), t.image.view());
+    t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
+  }
   run.left_out = missed_mass(total, s, k);
   run.next_value = k < m ? s[k] : -1;
   run.sweeps += 1;

@@ -1,9 +1,10 @@
 // Randomised block Golub-Kahan with full reorthogonalisation on both sides:
 //   A V = U B                      (B holds every coefficient that orthogonalisation took away)
 //   A^T U = V B^T + V_next R E^T   (E picks the last block)
-// SVD B = P S Q^T gives triplets (U p, s, V q) with A v = s u exactly and ||A^T u - s v|| = ||R p_last||, free of charge.
-// B is bidiagonal up to rounding and restarts; its SVD squares nothing, so small values keep their accuracy.
-// (Golub, Luk, Overton 1981; randomised start and gap-free bounds: Musco, Musco 2015; thick restart: Baglama, Reichel 2005.)
+// SVD B = P S Q^T gives triplets (U p, s, V q) with A v = s u exactly and ||A^T u - s v|| = ||R p_last||, free of
+// charge. B is bidiagonal up to rounding and restarts; its SVD squares nothing, so small values keep their accuracy.
+// (Golub, Luk, Overton 1981; randomised start and gap-free bounds: Musco, Musco 2015; thick restart: Baglama, Reichel
+// 2005.)
 #pragma once
 
 #include <limits>
@@ -22,8 +23,12 @@ class GolubKahan {
 
   // `start` has A.cols() rows and `block` columns and is overwritten.
   GolubKahan(Guarded<Backend, Scalar>& A, Block<const Scalar> start, Index max_basis, std::uint64_t seed)
-      : A_(A), max_basis_(max_basis), width_(start.cols), probe_(probe_width(start.cols)),
-        right_{seed ^ 0x9e3779b97f4a7c15u}, left_{seed ^ 0xc2b2ae3d27d4eb4fu} {
+      : A_(A),
+        max_basis_(max_basis),
+        width_(start.cols),
+        probe_(probe_width(start.cols)),
+        right_{seed ^ 0x9e3779b97f4a7c15u},
+        left_{seed ^ 0xc2b2ae3d27d4eb4fu} {
     allocate();
     copy<Backend, Scalar>(start, V_.view().col_range(0, width_));
     orthonormalise<Backend, Scalar>(V_.view(), 0, width_, 30 * eps, right_, nullptr, nullptr);
@@ -59,6 +64,7 @@ class GolubKahan {
     ritz.values.resize(static_cast<std::size_t>(J));
     Small B = packed(B_, max_basis_, J);
     host::svd(J, J, B.data(), P_.data(), ritz.values.data(), Qt_.data());
+    values_ = ritz.values;
     ritz.largest = largest_ = std::max(largest_, ritz.values[0]);
     const Small RP = product(last_, last_, J, R_.data(), P_.data() + (J - last_) * J);
     for (Index i = 0; i < std::min(k, J); ++i) {
@@ -69,7 +75,33 @@ class GolubKahan {
     return ritz;
   }
 
-  // After ritz(): keeps the `keep` leading triplets and V_next, which holds all that A^T U has outside V.
+  // ritz() for a look: values and residuals by eigh(B^T B), a third of the SVD's cost, where values and limits are far
+  // above the square root's losses; P_last = B_last Q / s.
+  Ritz monitor(Index k, double tol) {
+    const Index J = size_;
+    if (J < k) return ritz(k);
+    Small B = packed(B_, max_basis_, J), G(static_cast<std::size_t>(J * J)), theta(static_cast<std::size_t>(J));
+    Backend::template gram<double>({B.data(), J, J, J}, {B.data(), J, J, J}, G.data());
+    host::eigh(J, G.data(), theta.data());
+    Ritz ritz;
+    for (Index i = J; i-- > 0;) ritz.values.push_back(std::sqrt(std::max(theta[i], 0.0)));
+    const double s1 = ritz.values[0], kth = ritz.values[k - 1];
+    if (!(kth > 1e-4 * s1 && std::max(tol * kth, eps * s1) > 1e-8 * s1)) return this->ritz(k);
+    ritz.largest = largest_ = std::max(largest_, s1);
+    const Small RB = product(last_, last_, J, R_.data(), B.data() + (J - last_) * J);
+    for (Index i = 0; i < k; ++i) {
+      double square = dropped_;
+      for (Index l = 0; l < last_; ++l) {
+        double entry = 0;
+        for (Index j = 0; j < J; ++j) entry += RB[l * J + j] * G[j * J + J - 1 - i];
+        square += entry * entry / (ritz.values[i] * ritz.values[i]);
+      }
+      ritz.residuals.push_back(std::sqrt(square));
+    }
+    return ritz;
+  }
+
+  // Keeps the `keep` leading triplets and V_next, which holds all that A^T U has outside V.
   void restart(Index keep) {
     Ritz now = ritz(0);
     rotate<Backend, Scalar>(V_.view(), size_, leading_rows_transposed(size_, Qt_.data(), keep), keep);
@@ -81,10 +113,11 @@ class GolubKahan {
     last_ = 0;
   }
 
-  // A fresh random block X orthogonal to the basis; Rayleigh-Ritz on [X, orth(A^T A X)], three products. Any ||A x|| above
-  // `limit` is a value that the k triplets do not have: such x join the next block. V_next steps aside meanwhile: it may
-  // hold, unseen by the residuals, just the directions that are missing (a replaced column of U brings them in).
-  Probe probe(double limit) {
+  // After ritz(). A fresh random block X orthogonal to the basis; Rayleigh-Ritz on [X, orth(A^T A X)] and the vectors
+  // after the k wanted ones, three products. A value above `limit` is one that the k triplets do not have: its x joins
+  // the next block. V_next steps aside meanwhile: it may hold, unseen by the residuals, just the directions that are
+  // missing (a replaced column of U brings them in).
+  Probe probe(Index k, double limit) {
     const Index o = size_, c = probe_;
     const Block<Scalar> V = V_.view(), X = V.col_range(o, 2 * c);
     const OwnedBlock<Scalar> next = columns<Backend, Scalar>(V, size_, width_);
@@ -96,15 +129,22 @@ class GolubKahan {
     A_.multiply_transposed(std::as_const(Y).view().col_range(0, c), X.col_range(c, c));
     orthonormalise<Backend, Scalar>(V, o + c, c, 10 * eps * limit * limit, right_, nullptr, nullptr);
     A_.multiply(X.col_range(c, c), Y.view().col_range(c, c));
-    Small T(static_cast<std::size_t>(4 * c * c)), theta(static_cast<std::size_t>(2 * c));
+    Small T(static_cast<std::size_t>(4 * c * c)), UtY(static_cast<std::size_t>(size_ * 2 * c));
     Backend::template gram<Scalar>(Y.view(), Y.view(), T.data());
+    Backend::template gram<Scalar>(std::as_const(U_).view().col_range(0, size_), Y.view(), UtY.data());
     Probe probe;
     probe.left_out = trace_RtTR(Rx, T, c) / static_cast<double>(c);
-    host::eigh(2 * c, T.data(), theta.data());
-    const Index above = std::min(c, count_above(theta, limit * limit));
-    probe.found = above > 0;
-    join_next<Backend, Scalar>(V, size_, next, X, T, above, right_);
-    width_ += above;
+    // H = A^T A; A V q_i = s_i U p_i, so q_i^T V^T H X = s_i p_i^T U^T Y.
+    const Index r = size_ - k;
+    Small rest(static_cast<std::size_t>(r)), P(static_cast<std::size_t>(r * size_));
+    for (Index i = 0; i < r; ++i) {
+      rest[i] = values_[k + i] * values_[k + i];
+      for (Index j = 0; j < size_; ++j) P[i * size_ + j] = values_[k + i] * P_[j * size_ + k + i];
+    }
+    const Small Q = above_limit(rest, product(r, size_, 2 * c, P.data(), UtY.data()), T, limit * limit, c);
+    const Index joined = join_next<Backend, Scalar>(V, size_, next, X, Q, right_);
+    width_ += joined;
+    probe.found = joined > 0;
     return probe;
   }
 
@@ -175,8 +215,8 @@ class GolubKahan {
   Index max_basis_, width_, probe_;
   Index size_ = 0, last_ = 0;  // columns in the basis; columns of the block that R belongs to
   OwnedBlock<Scalar> V_, U_;
-  Small B_, R_;                // A V = U B (leading dimension max_basis); the last residual block's coefficients
-  Small P_, Qt_;               // of the last ritz()
+  Small B_, R_;            // A V = U B (leading dimension max_basis); the last residual block's coefficients
+  Small P_, Qt_, values_;  // of the last ritz()
   double largest_ = 0, dropped_ = 0, first_mass_ = 0;
   Fresh right_, left_;
 };

@@ -1,7 +1,7 @@
 // Block Lanczos with full reorthogonalisation on a symmetric H: H V = V T + V_next R E^T, eigh(T).
 // H = A for eigenvalues (values w, residual ||A v - w v|| = ||R s_last||), or H = A^T A through the fused product
-// (values s = sqrt(theta), residual ||A^T u - s v|| = ||R s_last|| / s): no left basis, half the traffic of a sweep, and
-// the condition number squared, so its results are refined or handed to GolubKahan.
+// (values s = sqrt(theta), residual ||A^T u - s v|| = ||R s_last|| / s): no left basis, half the traffic of a sweep,
+// and the condition number squared, so its results are refined or handed to GolubKahan.
 #pragma once
 
 #include <limits>
@@ -20,7 +20,10 @@ class Lanczos {
   static constexpr Index probe_steps = fused ? 2 : 6;
 
   Lanczos(Guarded<Backend, Scalar>& A, Block<const Scalar> start, Index max_basis, std::uint64_t seed)
-      : A_(A), max_basis_(max_basis), width_(start.cols), probe_(probe_width(start.cols)),
+      : A_(A),
+        max_basis_(max_basis),
+        width_(start.cols),
+        probe_(probe_width(start.cols)),
         fresh_{seed ^ 0x9e3779b97f4a7c15u} {
     V_ = OwnedBlock<Scalar>(A_.cols(), basis_memory(max_basis_, width_, probe_, probe_steps));
     T_.assign(static_cast<std::size_t>(max_basis_ * max_basis_), 0.0);
@@ -44,7 +47,8 @@ class Lanczos {
     }
     Small C(static_cast<std::size_t>((J + w) * w));
     R_.resize(static_cast<std::size_t>(w * w));
-    dropped_ += orthonormalise<Backend, Scalar>(V, J + w, w, 10 * eps * norm_, fresh_, C.data(), R_.data());
+    dropped_ +=
+        orthonormalise<Backend, Scalar>(V, J + w, w, (fused ? 2 : 10) * eps * norm_, fresh_, C.data(), R_.data());
     for (Index i = 0; i < J + w; ++i)
       for (Index j = 0; j < w; ++j) T_[i * max_basis_ + J + j] = C[i * w + j];
     last_ = w;
@@ -80,6 +84,8 @@ class Lanczos {
     return ritz;
   }
 
+  Ritz monitor(Index k, double /*tol*/) { return ritz(k); }
+
   void restart(Index keep) {
     ritz(0);
     rotate<Backend, Scalar>(V_.view(), size_, leading_columns(size_, size_, S_.data(), keep), keep);
@@ -91,30 +97,36 @@ class Lanczos {
   }
 
   // As GolubKahan::probe: Rayleigh-Ritz of H on [X, H X, H^2 X, ...] orthonormalised, X random and outside the basis.
-  Probe probe(double limit) {
+  Probe probe(Index k, double limit) {
     const Index c = probe_;
     const Block<Scalar> V = V_.view(), X = V.col_range(size_, probe_steps * c);
     const OwnedBlock<Scalar> next = columns<Backend, Scalar>(V, size_, width_);
     OwnedBlock<Scalar> Y(V.rows, probe_steps * c);
-    Small Rx(static_cast<std::size_t>(c * c)), T, theta;
+    Small Rx(static_cast<std::size_t>(c * c));
     fresh_.template fill<Backend>(X.col_range(0, c));
     orthonormalise<Backend, Scalar>(V, size_, c, 30 * eps, fresh_, nullptr, Rx.data());
     Probe probe;
-    Index used = 0, above = 0;
-    for (Index step = 0; step < probe_steps && above == 0; ++step) {
-      const Block<Scalar> HX = Y.view().col_range(used, c);
-      apply(X.col_range(used, c), HX);
-      if (step == 0) probe.left_out = left_out(X.col_range(0, c), HX, Rx);
-      used += c;
-      rayleigh_ritz(X.col_range(0, used), Y.view().col_range(0, used), T, theta);
-      above = std::min(c, count_above(theta, fused ? limit * limit : limit));
-      if (above > 0 || used == X.cols) break;
-      copy<Backend, Scalar>(HX, X.col_range(used, c));
-      orthonormalise<Backend, Scalar>(V, size_ + used, c, 10 * eps * norm_, fresh_, nullptr, nullptr);
+    for (Index used = 0; used < X.cols; used += c) {
+      if (used > 0) {
+        copy<Backend, Scalar>(Y.view().col_range(used - c, c), X.col_range(used, c));
+        orthonormalise<Backend, Scalar>(V, size_ + used, c, 10 * eps * norm_, fresh_, nullptr, nullptr);
+      }
+      apply(X.col_range(used, c), Y.view().col_range(used, c));
+      if (used == 0) probe.left_out = left_out(X.col_range(0, c), Y.view().col_range(0, c), Rx);
     }
-    probe.found = above > 0;
-    join_next<Backend, Scalar>(V, size_, next, X.col_range(0, used), T, above, fresh_);
-    width_ += above;
+    const Index r = size_ - k;
+    Small T(static_cast<std::size_t>(X.cols * X.cols)), VtY(static_cast<std::size_t>(size_ * X.cols));
+    Backend::template gram<Scalar>(X, Y.view(), T.data());
+    Backend::template gram<Scalar>(V.col_range(0, size_), Y.view(), VtY.data());
+    const Small rest(theta_.begin() + k, theta_.end());
+    Small S(static_cast<std::size_t>(r * size_));
+    for (Index i = 0; i < r; ++i)
+      for (Index j = 0; j < size_; ++j) S[i * size_ + j] = S_[j * size_ + k + i];
+    const Small cross = product(r, size_, X.cols, S.data(), VtY.data());
+    const Small Q = above_limit(rest, cross, T, fused ? limit * limit : limit, c);
+    const Index joined = join_next<Backend, Scalar>(V, size_, next, X, Q, fresh_);
+    width_ += joined;
+    probe.found = joined > 0;
     return probe;
   }
 
@@ -162,16 +174,6 @@ class Lanczos {
     double sum = 0;
     for (Index i = 0; i < c * c; ++i) sum += Rx[i] * GR[i];
     return sum / static_cast<double>(c) + (fused ? 0.0 : sum_of_squares(R_.data(), last_ * last_));
-  }
-
-  static void rayleigh_ritz(Block<const Scalar> X, Block<const Scalar> HX, Small& T, Small& theta) {
-    const Index n = X.cols;
-    T.assign(static_cast<std::size_t>(n * n), 0.0);
-    theta.assign(static_cast<std::size_t>(n), 0.0);
-    Backend::template gram<Scalar>(X, HX, T.data());
-    for (Index i = 0; i < n; ++i)
-      for (Index j = 0; j < i; ++j) T[i * n + j] = T[j * n + i] = (T[i * n + j] + T[j * n + i]) / 2;
-    host::eigh(n, T.data(), theta.data());
   }
 
   Guarded<Backend, Scalar>& A_;

@@ -33,8 +33,8 @@ void scale(double alpha, Block<Scalar> Y) {
   Backend::template add<Scalar>(0.0, Y, alpha, Y);
 }
 
-// Householder QR of a tall block, in float64, by row chunks: X_c = Q_c R_c, then [R_1; R_2; ...] = Q' R, X_c <- Q_c Q'_c.
-// Chunks depend on the shape alone. For blocks too ill-conditioned for Cholesky.
+// Householder QR of a tall block, in float64, by row chunks: X_c = Q_c R_c, then [R_1; R_2; ...] = Q' R, X_c <- Q_c
+// Q'_c. Chunks depend on the shape alone. For blocks too ill-conditioned for Cholesky.
 template <class Scalar>
 void tall_qr(Block<Scalar> X, double* R) {
   const Index b = X.cols, chunks = std::max<Index>(1, X.rows / std::max<Index>(4 * b, 1024));
@@ -109,9 +109,9 @@ Index factor_block(Block<Scalar> X, double threshold, double* R) {
   return std::count_if(s.begin(), s.end(), [&](double value) { return value > threshold; });
 }
 
-// Columns [done, done + width) of `basis`, X = V C + Q R, V the columns before them; X becomes Q. Two passes, more where
-// a pass still took much away. Directions of X below `drop` are replaced by fresh random ones (rows of R are 0 there).
-// C (done x width) and R (width x width) may be null. Returns the sum of squares of what was dropped, so that
+// Columns [done, done + width) of `basis`, X = V C + Q R, V the columns before them; X becomes Q. Two passes, more
+// where a pass still took much away. Directions of X below `drop` are replaced by fresh random ones (rows of R are 0
+// there). C (done x width) and R (width x width) may be null. Returns the sum of squares of what was dropped, so that
 // a certificate can account for it. Needs done + width <= basis.rows.
 template <class Backend, class Scalar>
 double orthonormalise(Block<Scalar> basis, Index done, Index width, double drop, Fresh& fresh, double* C, double* R) {

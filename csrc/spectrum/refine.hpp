@@ -16,7 +16,8 @@ struct Triplets {
 
 // residual_j = ||image_j - value_j right_j||.
 template <class Backend, class Scalar>
-std::vector<double> residual_norms(Block<const Scalar> image, Block<const Scalar> right, const std::vector<double>& values) {
+std::vector<double> residual_norms(Block<const Scalar> image, Block<const Scalar> right,
+                                   const std::vector<double>& values) {
   const Index k = image.cols;
   OwnedBlock<Scalar> E(image.rows, k);
   copy<Backend, Scalar>(image, E.view());
@@ -36,7 +37,8 @@ Triplets<Scalar> refine_svd(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, F
   A.multiply(V.view(), t.left.view());
   Small squares(static_cast<std::size_t>(w)), R(static_cast<std::size_t>(w * w)), P(R.size()), Qt(R.size());
   Backend::template column_squares<Scalar>(t.left.view(), squares.data());
-  const double drop = std::numeric_limits<Scalar>::epsilon() * std::sqrt(*std::max_element(squares.begin(), squares.end()));
+  const double drop =
+      std::numeric_limits<Scalar>::epsilon() * std::sqrt(*std::max_element(squares.begin(), squares.end()));
   orthonormalise<Backend, Scalar>(t.left.view(), 0, w, drop, fresh, nullptr, R.data());
   t.values.resize(static_cast<std::size_t>(w));
   host::svd(w, w, R.data(), P.data(), t.values.data(), Qt.data());
@@ -77,8 +79,8 @@ Triplets<Scalar> refine_eigh(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V) 
 // true residuals every sweep; eigenvalues: V <- orth(A V), which finds the largest in magnitude first.
 // `total` is ||A||_F^2 where it is known.
 template <bool singular, class Backend, class Scalar>
-Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Run& run, Fresh& fresh, Triplets<Scalar>& t,
-                           double total = -1) {
+Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Run& run, Fresh& fresh,
+                           Triplets<Scalar>& t, double total = -1) {
   const double eps = std::numeric_limits<Scalar>::epsilon();
   for (;;) {
     const Index w = V.cols();

@@ -25,23 +25,23 @@ struct SpectrumOptions {
   double tol = 1e-3;
   Index block_size = 0, max_basis = 0, max_sweeps = 0;
   bool verify = true;
-  bool fused = false;       // work on A^T A through Operator::multiply_fused (krylov on SVD only)
-  bool keep_sweeps = false; // do exactly max_sweeps sweeps, never stop early (randomized_svd with n_iter a number)
+  bool fused = false;        // work on A^T A through Operator::multiply_fused (krylov on SVD only)
+  bool keep_sweeps = false;  // do exactly max_sweeps sweeps, never stop early (randomized_svd with n_iter a number)
   std::uint64_t seed = 0;
-  std::vector<double> start;                       // optional first start column (length cols)
-  std::function<bool(const Progress&)> callback;   // true stops
+  std::vector<double> start;                      // optional first start column (length cols)
+  std::function<bool(const Progress&)> callback;  // true stops
 };
 
 template <class Scalar>
 struct SpectrumResult {
-  std::vector<double> values;                // descending (svd) or descending algebraic (eigh)
-  OwnedBlock<Scalar> left, right;            // (rows x k), (cols x k); eigh: left is empty
-  std::vector<double> residuals;             // absolute 2-norms
+  std::vector<double> values;      // descending (svd) or descending algebraic (eigh)
+  OwnedBlock<Scalar> left, right;  // (rows x k), (cols x k); eigh: left is empty
+  std::vector<double> residuals;   // absolute 2-norms
   std::vector<char> converged;
-  double missed = 0;                         // estimate of ||A||_F^2 - sum s^2
+  double missed = 0;  // estimate of ||A||_F^2 - sum s^2
   Index sweeps = 0, matvecs = 0;
-  std::string stop_reason;                   // "converged" | "max_sweeps" | "callback"
-  std::vector<std::string> warnings;         // e.g. a value within its error of the next one
+  std::string stop_reason;            // "converged" | "max_sweeps" | "callback"
+  std::vector<std::string> warnings;  // e.g. a value within its error of the next one
 };
 
 // A = U diag(s) V^T, the k largest; k <= min(rows, cols). Rayleigh-Ritz in the basis of a randomised block Krylov

@@ -158,7 +158,7 @@ def check_finite(array: np.ndarray, name: str, source: np.ndarray | None = None)
         where = ", ".join(str(i) for i in index)
         if source is not None and np.isfinite(source[index]):
             raise ValueError(
-                f"{name}: got {source[index]} at [{where}]; allowed: numbers that {array.dtype} can represent"
+                f"{name}: got {source[index]!s} at [{where}]; allowed: numbers that {array.dtype} can represent"
             )
         raise ValueError(f"{name}: got {value} at [{where}]; allowed: finite numbers (no NaN, no inf)")
 

@@ -162,9 +162,9 @@ def make_context(expression: str, data: Any) -> Any:
     if name not in names:
         raise ValueError(f"--context: got {name!r}; allowed: {', '.join(names)}")
     function = ec.contexts.kernel if name in KERNELS else getattr(ec.contexts, name)
-    fixed = {"kernel": name} if name in KERNELS else {}
+    fixed: dict[str, Any] = {"kernel": name} if name in KERNELS else {}
     allowed = [key for key in list(inspect.signature(function).parameters)[1:] if key != "A" and key not in fixed]
-    options = {}
+    options: dict[str, Any] = {}
     for part in parts:
         key, equals, text = part.partition("=")
         if not equals or key not in allowed:

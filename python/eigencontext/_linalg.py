@@ -480,7 +480,10 @@ def _signs(left: np.ndarray) -> np.ndarray:
 def _is_complex(A) -> bool:
     dtype = getattr(A, "dtype", None)
     if dtype is None and not hasattr(A, "matmat"):
-        dtype = getattr(np.asarray(A), "dtype", None)
+        try:
+            dtype = np.asarray(A).dtype
+        except (TypeError, ValueError):
+            return False  # as_operator says what is wrong with it
     return "complex" in str(dtype)
 
 
@@ -551,8 +554,8 @@ def _check_entries(array: np.ndarray, side: int = 512) -> None:
             below, above = array[i : i + side, j : j + side], array[j : j + side, i : i + side].T
             difference = np.abs(below - above)
             if difference.size and float(difference.max()) > _rounding(array.dtype) * largest:
-                row, column = np.unravel_index(int(difference.argmax()), difference.shape)
-                row, column = int(row) + i, int(column) + j
+                worst = np.unravel_index(int(difference.argmax()), difference.shape)
+                row, column = int(worst[0]) + i, int(worst[1]) + j
                 raise ValueError(_not_symmetric(row, column, array[row, column], array[column, row]))
 
 

@@ -73,9 +73,7 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(
-    a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_sweeps=None, max_memory=None
-) -> Plan:
+def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_sweeps=None, max_memory=None) -> Plan:
     """What `ec.svd(a, k, ...)` would do: method, passes over the data, flops, bytes, memory, and why.
 
     Parameters

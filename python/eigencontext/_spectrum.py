@@ -208,23 +208,24 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
     if k == 0:
         return _nothing(ctx, asked)
+    M_0 = deflated(ctx.operator, root_p, root_q)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = svd(deflated(ctx.operator, root_p, root_q), k, **svd_options)
-    U, s, Vh = result
-    V = np.asarray(Vh).T
-    s = np.asarray(s, dtype=np.float64)
+        result = svd(M_0, k, **svd_options)
+    U, s, Vh = (np.asarray(part) for part in result)
+    s = s.astype(np.float64)
     floor = rounding_floor(ctx.dtype, n, m)
-    residuals = np.asarray(result.residuals, dtype=np.float64)
-    # beside s_0 = 1, what deflation leaves below the floor is rounding; ||M_0^T u - 0 v|| <= s + residual
-    noise = s <= floor
-    residuals = np.where(noise, residuals + s, residuals)
-    s = np.where(noise, 0.0, np.where(s <= 1.0 + floor, np.minimum(s, 1.0), s))
-    converged = np.asarray(result.converged) | (residuals <= floor)
-    _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(noise[-1]))
+    # beside s_0 = 1, what deflation leaves below the floor is rounding
+    zero = s <= floor
+    s = np.where(zero, 0.0, np.where(s <= 1.0 + floor, np.minimum(s, 1.0), s))
     seed = svd_options.get("seed", 0)
-    U = _without_constant(np.asarray(U), s, root_p, seed)
-    V = _without_constant(V, s, root_q, seed + 1)
+    U, V = _without_constant(U, zero, root_p, seed), _without_constant(Vh.T, zero, root_q, seed + 1)
+    residuals = np.array(result.residuals, dtype=np.float64)
+    if zero.any():
+        image = M_0.rmatmat(np.ascontiguousarray(U[:, zero]))
+        residuals[zero] = np.linalg.norm(image.astype(np.float64), axis=0)
+    converged = (np.asarray(result.converged) & ~zero) | (residuals <= floor)
+    _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(zero[-1]))
     return Spectrum(
         singular_values=s,
         left=_spread(U / root_p[:, None], ctx.rows, ctx.n_rows, ctx.dtype),
@@ -237,7 +238,7 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
         stop_reason=result.stop_reason,
         sweeps=int(result.sweeps),
         matvecs=int(result.matvecs),
-        exhausted=k == min(n, m) - 1 or bool(noise[-1] and residuals[-1] <= floor),
+        exhausted=k == min(n, m) - 1 or bool(zero[-1] and converged[-1]),
         floor=floor,
         **_of_context(ctx, asked),
     )
@@ -336,18 +337,17 @@ def _spread(values: np.ndarray, kept: np.ndarray, size: int, dtype: Any) -> np.n
     return full
 
 
-def _without_constant(U: np.ndarray, s: np.ndarray, root: np.ndarray, seed: int) -> np.ndarray:
+def _without_constant(U: np.ndarray, zero: np.ndarray, root: np.ndarray, seed: int) -> np.ndarray:
     """Where s = 0 any orthonormal completion is a singular vector of M_0, the trivial one too: take one without it."""
-    null = np.flatnonzero(s == 0.0)
-    if len(null) == 0 or np.abs(root @ U[:, null]).max() <= 100 * np.finfo(U.dtype).eps:
+    if not zero.any() or np.abs(root @ U[:, zero]).max() <= 100 * np.finfo(U.dtype).eps:
         return U
-    basis = np.column_stack([root, np.delete(U, null, axis=1)]).astype(np.float64)
-    block = np.random.Generator(np.random.Philox(seed)).standard_normal((len(root), len(null)))
+    basis = np.column_stack([root, U[:, ~zero]]).astype(np.float64)
+    block = np.random.Generator(np.random.Philox(seed)).standard_normal((len(root), np.count_nonzero(zero)))
     for _ in range(2):
         block -= basis @ (basis.T @ block)
         block = np.linalg.qr(block)[0]
     U = U.copy()
-    U[:, null] = block
+    U[:, zero] = block
     return U
 
 
@@ -357,7 +357,7 @@ def _write_whole(path: str, arrays: dict[str, np.ndarray]) -> None:
     handle, temporary = tempfile.mkstemp(prefix=".eigencontext-", suffix=".npz", dir=folder)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
     except BaseException:

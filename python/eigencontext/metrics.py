@@ -75,9 +75,9 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
     Examples
     --------
     >>> import eigencontext as ec
-    >>> result = ec.metrics.usefulness([0.9, 0.6, 0.3, 0.1, 0.0])
+    >>> result = ec.metrics.usefulness([0.9, 0.6, 0.3])
     >>> result.d, round(float(result), 4)
-    (1, 2.2004)
+    (2, 2.0275)
     """
     s = real_array(s, "s", 1).astype(np.float64)
     beta = check_number(beta, "beta", 0.0, open_low=True)

@@ -7,6 +7,8 @@ reaches the compiled product below it without passing through Python.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -391,8 +393,8 @@ class _Products:
             return self.matmat(Y)
         try:
             result = self.a.rmatmat(Y)
-        except NotImplementedError as error:
-            if not isinstance(self.a, LinearOperator):
+        except (NotImplementedError, TypeError) as error:
+            if not _lacks_adjoint(self.a):
                 raise
             raise TypeError(
                 f"{self.argument}: got a LinearOperator without rmatvec; allowed: one with products from both sides"
@@ -406,6 +408,19 @@ class _Products:
         if result.shape != shape:
             raise ValueError(f"{name}: returned shape {result.shape}; allowed: {shape}")
         return np.ascontiguousarray(real_array(result, name, 2, self.dtype))
+
+
+def _lacks_adjoint(a) -> bool:
+    """Whether `a` is a LinearOperator made without rmatvec, which SciPy notices only when asked for a product."""
+    if not isinstance(a, LinearOperator):
+        return False
+    try:
+        a.rmatvec(np.zeros(a.shape[0]))
+    except NotImplementedError:
+        return True
+    except Exception:
+        return False
+    return False
 
 
 def _from_products(a, argument: str, symmetric: bool) -> Operator:
@@ -449,7 +464,7 @@ def _engine(op, dtype):
     return op.astype(dtype)._engine
 
 
-_BUILDERS = {
+_BUILDERS: dict[str, Callable[..., Any]] = {
     "dense": _build_dense,
     "csr": _build_csr,
     "pairwise": _build_pairwise,

@@ -59,12 +59,12 @@ def tolerance(ctx):
     return 100 * np.finfo(ctx.dtype).eps * np.sqrt(max(ctx.shape))
 
 
-def check_spectrum(ctx, expected, k=None, tol=0.0):
+def check_spectrum(ctx, expected, k=None, tol=None):
     """Values against the oracle; functions orthonormal with mean 0; T nu = s mu; residuals honest."""
     expected = np.sort(np.asarray(expected, dtype=np.float64))[::-1]
     k = len(expected) if k is None else k
-    spec = ec.spectrum(ctx, k=k, tol=tol)
     limit = tolerance(ctx)
+    spec = ec.spectrum(ctx, k=k, tol=limit if tol is None else tol)
     np.testing.assert_allclose(spec.singular_values, expected[:k], atol=limit)
     assert spec.converged.all()
     check_functions(ctx, spec, limit)

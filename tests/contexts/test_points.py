@@ -165,6 +165,7 @@ def test_neighbors_ties_go_to_the_lower_index():
     assert W.tolist() == [[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 0], [0, 0, 1, 1]]
 
 
+@pytest.mark.filterwarnings("ignore::eigencontext.ClusterWarning")
 def test_points_that_are_nobodys_neighbour():
     x = np.array([[0.0], [1.0], [2.0], [50.0]])
     with pytest.warns(UserWarning, match="nobody's neighbour"):

@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import eigencontext as ec
+from eigencontext.__main__ import main
 
 COMMAND = [sys.executable, "-m", "eigencontext"]
 X = np.random.default_rng(0).normal(size=(120, 4))
@@ -22,12 +23,20 @@ def run(*arguments, folder, code=0):
     return result
 
 
-def error_of(*arguments, folder):
-    result = run(*arguments, folder=folder, code=2)
-    assert "Traceback" not in result.stderr
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1 and ": error: " in lines[0], result.stderr
+def only_line(stderr):
+    lines = stderr.strip().splitlines()
+    assert len(lines) == 1 and ": error: " in lines[0], stderr
     return lines[0]
+
+
+def error_here(arguments, capsys):
+    """Of main() in this process: the same code, without a second of imports each."""
+    try:
+        code = main(list(arguments))
+    except SystemExit as stop:  # argparse
+        code = stop.code
+    assert code == 2
+    return only_line(capsys.readouterr().err)
 
 
 def test_demo(tmp_path):
@@ -46,8 +55,23 @@ def test_demo(tmp_path):
 def test_spectrum_of_an_array(tmp_path):
     pytest.importorskip("matplotlib")
     np.save(tmp_path / "x.npy", X)
-    out = run("spectrum", "x.npy", "--context", "rbf:bandwidth=2:marginal=stationary", "--rank", 5, "--out", "s.npz",
-              "--plot", "s.png", "--tol", "1e-6", "--seed", 3, folder=tmp_path).stdout
+    out = run(
+        "spectrum",
+        "x.npy",
+        "--context",
+        "rbf:bandwidth=2:marginal=stationary",
+        "--rank",
+        5,
+        "--out",
+        "s.npz",
+        "--plot",
+        "s.png",
+        "--tol",
+        "1e-6",
+        "--seed",
+        3,
+        folder=tmp_path,
+    ).stdout
     spec = ec.load_spectrum(tmp_path / "s.npz")
     expected = ec.spectrum(ec.contexts.kernel(X, bandwidth=2, marginal="stationary"), k=5, tol=1e-6, seed=3)
     assert (spec.singular_values == expected.singular_values).all()
@@ -61,9 +85,7 @@ def test_spectrum_of_an_archive(save, tmp_path):
     (tmp_path / "folder").mkdir()
     run("spectrum", "c.npz", "--rank", 4, "--context", "counts", "--out", "folder", folder=tmp_path)
     spec = ec.load_spectrum(tmp_path / "folder" / "c.spectrum.npz")
-    np.testing.assert_allclose(
-        spec.singular_values, ec.spectrum(ec.contexts.counts(C), k=4).singular_values, atol=1e-6
-    )
+    np.testing.assert_allclose(spec.singular_values, ec.spectrum(ec.contexts.counts(C), k=4).singular_values, atol=1e-6)
 
 
 def test_default_contexts(tmp_path):
@@ -88,7 +110,8 @@ def test_info_and_version(tmp_path):
     assert "demo" in run(folder=tmp_path).stdout
 
 
-def test_errors_are_one_line(tmp_path):
+def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     np.save(tmp_path / "x.npy", X)
     np.save(tmp_path / "nan.npy", np.where(X > 1, np.nan, X))
     np.save(tmp_path / "complex.npy", X + 1j)
@@ -115,7 +138,9 @@ def test_errors_are_one_line(tmp_path):
         ("unknown",): "unknown",
     }
     for arguments, message in cases.items():
-        assert message in error_of(*arguments, folder=tmp_path), arguments
+        assert message in error_here(arguments, capsys), arguments
+    for arguments in (("spectrum", "none.npy"), ("unknown",)):
+        only_line(run(*arguments, folder=tmp_path, code=2).stderr)
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as in POSIX")

@@ -72,8 +72,14 @@ def test_options_reach_the_solver():
     ec.spectrum(ec.contexts.kernel(X, bandwidth=0.8), 3, method="krylov", callback=lambda info: seen.append(info.sweep))
     assert seen
     with pytest.warns(ec.ConvergenceWarning):
-        spec = ec.spectrum(ec.contexts.neighbors(np.random.default_rng(3).normal(size=(600, 2)), 5), 20,
-                           method="krylov", tol=1e-12, max_sweeps=1, block_size=8)
+        spec = ec.spectrum(
+            ec.contexts.neighbors(np.random.default_rng(3).normal(size=(600, 2)), 5),
+            20,
+            method="krylov",
+            tol=1e-12,
+            max_sweeps=1,
+            block_size=8,
+        )
     assert not spec.converged.all() and spec.stop_reason == "max_sweeps"
 
 

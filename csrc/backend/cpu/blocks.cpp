@@ -42,8 +42,8 @@ Buffer<T> rounded(double alpha, const double* C, Index size) {
 
 // --- gram ---
 
-constexpr Index gram_tile = 384;                                     // G is computed in tiles of at most this side
-constexpr Index gram_tasks = 32;                                     // at least so many where the rows suffice
+constexpr Index gram_tile = 384;  // G is computed in tiles of at most this side
+constexpr Index gram_tasks = 32;  // at least so many where the rows suffice
 template <class T>
 constexpr Index gram_rows = std::is_same_v<T, float> ? 512 : 1024;  // float32 sums are at most this long
 
@@ -264,16 +264,16 @@ void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> 
   blas::gemm<T>(Op::transpose, Op::none, 1, A, Y, 1, Z);
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                   \
-  template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                                \
-  template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>);              \
-  template void Cpu::multiply_right<T>(Block<T>, const double*);                                      \
-  template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                                \
-  template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);                          \
-  template void Cpu::column_squares<T>(Block<const T>, double*);                                      \
-  template bool Cpu::all_finite<T>(MatrixView<const T>);                                              \
-  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);                  \
-  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);                      \
+#define EIGENCONTEXT_INSTANTIATE(T)                                                      \
+  template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                   \
+  template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>); \
+  template void Cpu::multiply_right<T>(Block<T>, const double*);                         \
+  template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                   \
+  template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);             \
+  template void Cpu::column_squares<T>(Block<const T>, double*);                         \
+  template bool Cpu::all_finite<T>(MatrixView<const T>);                                 \
+  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);     \
+  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);         \
   template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)

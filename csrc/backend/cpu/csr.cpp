@@ -98,8 +98,8 @@ void add_groups(const Buffer<T>& sums, Index groups, Index stride, Block<T> Z) {
   });
 }
 
-// Z = sum over rows i of A(i, :)^T (what `kernel` makes of row i), panel by panel of columns. `point` sets the inputs of
-// a task to the panel that starts at a column.
+// Z = sum over rows i of A(i, :)^T (what `kernel` makes of row i), panel by panel of columns. `point` sets the inputs
+// of a task to the panel that starts at a column.
 template <class T, class Int, class Kernel, class Point>
 void scattered_product(CsrView<T, Int> A, Block<T> Z, Kernel kernel, Point point) {
   if (Z.cols == 0 || Z.rows == 0) return;
@@ -207,11 +207,11 @@ double Cpu::csr_scratch(CsrView<T, Int> A, Index b) {
   return static_cast<double>(group_count(A)) * static_cast<double>(A.cols) * static_cast<double>(width) * sizeof(T);
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T, Int)                                                        \
-  template void Cpu::csr_multiply(CsrView<T, Int>, Block<const T>, Block<T>);                   \
-  template void Cpu::csr_multiply_transposed(CsrView<T, Int>, Block<const T>, Block<T>);        \
+#define EIGENCONTEXT_INSTANTIATE(T, Int)                                                           \
+  template void Cpu::csr_multiply(CsrView<T, Int>, Block<const T>, Block<T>);                      \
+  template void Cpu::csr_multiply_transposed(CsrView<T, Int>, Block<const T>, Block<T>);           \
   template void Cpu::csr_multiply_fused(CsrView<T, Int>, const double*, Block<const T>, Block<T>); \
-  template void Cpu::csr_transpose(CsrView<T, Int>, Int*, Int*, T*);                            \
+  template void Cpu::csr_transpose(CsrView<T, Int>, Int*, Int*, T*);                               \
   template double Cpu::csr_scratch(CsrView<T, Int>, Index);
 EIGENCONTEXT_INSTANTIATE(float, std::int32_t)
 EIGENCONTEXT_INSTANTIATE(float, std::int64_t)

@@ -27,10 +27,10 @@ struct CsrTask {
 
 template <class T, class Int>
 struct CsrKernels {
-  Index multiply_panel, scatter_panel;          // the largest width of a task
-  void (*multiply)(const CsrTask<T, Int>&);     // Y = A X
-  void (*scatter)(const CsrTask<T, Int>&);      // sums += A^T left
-  void (*fused)(const CsrTask<T, Int>&);        // sums += A^T diag(w) A X
+  Index multiply_panel, scatter_panel;       // the largest width of a task
+  void (*multiply)(const CsrTask<T, Int>&);  // Y = A X
+  void (*scatter)(const CsrTask<T, Int>&);   // sums += A^T left
+  void (*fused)(const CsrTask<T, Int>&);     // sums += A^T diag(w) A X
 };
 
 template <class T, class Int>

@@ -1,10 +1,10 @@
 // The CSR kernels, written once over GCC/Clang vector types and compiled for each SIMD level by csr_<level>.cpp, which
-// defines EIGENCONTEXT_VECTOR_BYTES. Everything here has internal linkage and calls nothing from the standard library, so
-// no code of one level can be picked by the linker for another.
+// defines EIGENCONTEXT_VECTOR_BYTES. Everything here has internal linkage and calls nothing from the standard library,
+// so no code of one level can be picked by the linker for another.
 //
-// A row of A gathers rows of X into vectors that stay in registers: `vectors` of them with `lanes` columns each, two sets
-// in turn where they fit, to hide the latency of the additions. If width is no multiple of `lanes`, the last vector
-// overlaps the one before it and computes some columns twice, which is cheaper than masks or a second pass.
+// A row of A gathers rows of X into vectors that stay in registers: `vectors` of them with `lanes` columns each, two
+// sets in turn where they fit, to hide the latency of the additions. If width is no multiple of `lanes`, the last
+// vector overlaps the one before it and computes some columns twice, which is cheaper than masks or a second pass.
 #pragma once
 
 #include "backend/cpu/csr.hpp"
@@ -19,7 +19,7 @@
 namespace eigencontext::cpu {
 namespace {
 
-constexpr Index segment_length = 1024;   // longer sums go on in float64
+constexpr Index segment_length = 1024;     // longer sums go on in float64
 constexpr Index prefetch_bytes = 1 << 14;  // of rows of X or of the sums, asked for ahead of their use
 constexpr int max_vectors = 8;
 constexpr int scatter_panel_bytes = 128;  // two cache lines of a row of the sums
@@ -71,8 +71,8 @@ EIGENCONTEXT_INLINE Index column_of(int v, Index width) {
   return v + 1 < vectors ? static_cast<Index>(v) * lanes : width - lanes;
 }
 
-// out[0 .. vectors * lanes) = sum over entries p in [begin, end) of values[p] X(indices[p], :). `last` is the last entry
-// that may be looked at for prefetching.
+// out[0 .. vectors * lanes) = sum over entries p in [begin, end) of values[p] X(indices[p], :). `last` is the last
+// entry that may be looked at for prefetching.
 template <class T, class Int, int lanes, int vectors>
 EIGENCONTEXT_INLINE void gather(const CsrTask<T, Int>& task, Index begin, Index end, Index last, T* out) {
   constexpr int sets = vectors <= 4 ? 2 : 1;

@@ -91,8 +91,8 @@ inline void exp_vector(T* data) {
   const V n = shifted - shift;
   const V r = (x - n * K::log2_high) - n * K::log2_low;
   const V p = T(1) + (r + (r * r) * K::tail(r));
-  const Bits power = (Bits)shifted - (Bits)shift;      // n, modulo 2^bits
-  const Bits half = (power + K::half_range) >> 1;      // a logical shift, so kept positive
+  const Bits power = (Bits)shifted - (Bits)shift;  // n, modulo 2^bits
+  const Bits half = (power + K::half_range) >> 1;  // a logical shift, so kept positive
   const Bits first = half - K::half_range / 2, second = power - first;
   x = p * (V)((first + K::bias) << K::mantissa) * (V)((second + K::bias) << K::mantissa);
   std::memcpy(data, &x, sizeof x);

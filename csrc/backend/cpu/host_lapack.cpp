@@ -65,9 +65,8 @@ int eigh_divide_and_conquer(int n, double* A, double* w) {
 }
 
 int eigh_qr_iteration(int n, double* A, double* w) {
-  return with_workspace([&](double* work, int size, int* info) {
-    EIGENCONTEXT_BLAS(dsyev_)("V", "L", &n, A, &n, w, work, &size, info);
-  });
+  return with_workspace(
+      [&](double* work, int size, int* info) { EIGENCONTEXT_BLAS(dsyev_)("V", "L", &n, A, &n, w, work, &size, info); });
 }
 
 // The SVD of the column-major (rows x cols) A.

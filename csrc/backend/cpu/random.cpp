@@ -46,8 +46,9 @@ inline void normal_pair(std::uint64_t k, std::uint64_t l, double& even, double& 
   const double rounded = turns + 0x1.8p52;
   const std::uint64_t q = std::bit_cast<std::uint64_t>(rounded);  // its low bits are the rounded number
   const double a = (turns - (rounded - 0x1.8p52)) * 0x1.921fb54442d18p0, w = a * a;
-  const double sine = a + a * w * polynomial(w, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
-                                             1.0 / 6227020800, -1.0 / 1307674368000);
+  const double sine = a + a * w *
+                              polynomial(w, -1.0 / 6, 1.0 / 120, -1.0 / 5040, 1.0 / 362880, -1.0 / 39916800,
+                                         1.0 / 6227020800, -1.0 / 1307674368000);
   const double cosine = 1 + w * polynomial(w, -1.0 / 2, 1.0 / 24, -1.0 / 720, 1.0 / 40320, -1.0 / 3628800,
                                            1.0 / 479001600, -1.0 / 87178291200, 1.0 / 20922789888000);
 

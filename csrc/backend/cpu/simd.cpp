@@ -44,10 +44,14 @@ SimdLevel choose() {
 
 const char* name(SimdLevel level) {
   switch (level) {
-    case SimdLevel::avx2: return "avx2";
-    case SimdLevel::avx512: return "avx512";
-    case SimdLevel::neon: return "neon";
-    case SimdLevel::baseline: break;
+    case SimdLevel::avx2:
+      return "avx2";
+    case SimdLevel::avx512:
+      return "avx512";
+    case SimdLevel::neon:
+      return "neon";
+    case SimdLevel::baseline:
+      break;
   }
   return "baseline";
 }

@@ -1,12 +1,14 @@
 // The skinny products: a large matrix, any strides, times a block of a few columns.
 //
 // Both products are one, Y = B X with B = A or B = A^T, because the kernels take either stride to be 1. The output is
-// cut into strips of rows and, where strips are few, the sum into groups of `depth`; both by shape alone. A chunk (strip,
-// group) walks over tiles of B that fit L2, each multiplied by a piece of X that fits L1, into a strip of Y that stays in
-// L2. The fused product reads a tile of whole rows of A from memory, multiplies it by X, and uses it again from L2.
+// cut into strips of rows and, where strips are few, the sum into groups of `depth`; both by shape alone. A chunk
+// (strip, group) walks over tiles of B that fit L2, each multiplied by a piece of X that fits L1, into a strip of Y
+// that stays in L2. The fused product reads a tile of whole rows of A from memory, multiplies it by X, and uses it
+// again from L2.
 //
-// Error in type T: sums run over at most `tile depth` products in registers, at most max_chain / tile depth of those
-// are added in T, and everything above that in float64: it does not grow with the length of the sum.
+// Error: at most `tile depth` (64, 256; fused: 2048) products are summed in registers, those sums in T while a chain is
+// shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth +
+// 2) eps sum |b_ik x_kj|, however long the sum is.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -25,13 +27,13 @@ namespace {
 using cpu::SkinnyTable;
 using cpu::SkinnyTables;
 
-constexpr Index rows_unit = 24;            // a multiple of the rows of every kernel
-constexpr Index max_chain = 4096;          // products summed in T before float64
-constexpr Index wanted_chunks = 32;        // where strips are fewer than this, the sum is cut too
-constexpr Index min_group = 1024;          // ... but not into pieces shorter than this
-constexpr Index fused_groups = 8;          // private sums of the fused product
+constexpr Index rows_unit = 24;               // a multiple of the rows of every kernel
+constexpr Index max_chain = 8192;             // products summed in T before float64
+constexpr Index wanted_chunks = 32;           // where strips are fewer than this, the sum is cut too
+constexpr Index min_group = 1024;             // ... but not into pieces shorter than this
+constexpr Index fused_groups = 8;             // private sums of the fused product, at most fused_block_bytes each (T)
 constexpr Index fused_block_bytes = 4 << 20;  // X and Z above this leave the caches: the fused product does not pay
-constexpr Index fused_tile_bytes = 384 << 10;
+constexpr Index l2_bytes = 1 << 20;           // what tiles are sized for; smaller caches cost speed, nothing else
 
 // Memory that a thread keeps between calls, because fresh pages cost as much as a small product. At most kept_slots
 // pieces of kept_bytes each.
@@ -57,8 +59,8 @@ class Scratch {
   }
   ~Scratch() {
     if (memory_.size() > kept_bytes) return;
-    auto& smallest = *std::min_element(kept.begin(), kept.end(),
-                                       [](const auto& a, const auto& b) { return a.size() < b.size(); });
+    auto& smallest =
+        *std::min_element(kept.begin(), kept.end(), [](const auto& a, const auto& b) { return a.size() < b.size(); });
     if (smallest.size() < memory_.size()) std::swap(smallest, memory_);
   }
   T* data() { return reinterpret_cast<T*>(memory_.data()); }
@@ -99,7 +101,8 @@ const SkinnyTable<double>& table() {
   return tables().float64;
 }
 
-// The columns of a block, cut into panels of 1 to max_vectors vectors as equal as can be; the last is padded with zeros.
+// The columns of a block, cut into panels of 1 to max_vectors vectors as equal as can be; the last is padded with
+// zeros.
 template <class T>
 class Panels {
  public:
@@ -155,13 +158,17 @@ struct Tile {
   bool along_rows;
 };
 
-// Can a kernel read B where it lies? Lines a multiple of 4096 bytes apart share a set of L1 and evict each other.
+// Can a kernel read B where it lies?
 template <class T>
 bool readable_in_place(const MatrixView<const T>& B) {
-  const Index stride = B.col_stride == 1 ? B.row_stride : B.col_stride;
-  if (B.col_stride != 1 && B.row_stride != 1) return false;
+  return B.col_stride == 1 || B.row_stride == 1;
+}
+
+// Lines a multiple of 4096 bytes apart share a set of L1 and evict each other: such rows are read by twelves at most.
+template <class T>
+bool share_a_set(Index stride) {
   const Index offset = ((stride * static_cast<Index>(sizeof(T))) % 4096 + 4096) % 4096;
-  return offset >= 128 && offset <= 4096 - 128;
+  return offset < 128 || offset > 4096 - 128;
 }
 
 // Copies a tile in the order in which it lies in memory; lines are kept an odd number of cache lines apart.
@@ -279,9 +286,11 @@ struct StripProduct {
       for (Index i = 0; i < rows; i += tile_rows) {
         const auto tile_view = part(B, row + i, std::min(tile_rows, rows - i), k, depth);
         const Tile<T> tile = direct ? in_place(tile_view) : copy_tile(tile_view, buffer);
-        for (Index p = 0; p < panels.count(); ++p)
-          panels.kernel(p, tile.along_rows)(tile_view.rows, depth, tile.data, tile.stride, X.at(panels, p, k),
-                                            out.at(panels, p, i), ahead(tile), direct && p == 0 ? cpu::fetch_all : cpu::fetch_none);
+        for (Index p = 0; p < panels.count(); ++p) {
+          const auto kernel = panels.kernel(p, tile.along_rows);
+          kernel(tile_view.rows, depth, tile.data, tile.stride, X.at(panels, p, k), out.at(panels, p, i), ahead(tile),
+                 direct && p == 0 ? cpu::fetch_all : cpu::fetch_none);
+        }
       }
       if (chain += depth; chain + tile_depth > max_chain && ended) {
         flush(out.data, ended, out.rows * panels.width());
@@ -305,8 +314,9 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
   pack(panels, X, Xp);
 
   const bool along_rows = std::abs(B.col_stride) <= std::abs(B.row_stride);
-  StripProduct<T> strip{panels, B, Xp, readable_in_place(B), along_rows ? 192 : 504, along_rows ? 256 : 128};
+  StripProduct<T> strip{panels, B, Xp, readable_in_place(B), along_rows ? 192 : 504, along_rows ? 256 : 64};
   const Index balanced = ceil_div(B.rows, ceil_div(B.rows, strip.tile_rows));
+  if (strip.direct && along_rows && share_a_set<T>(B.row_stride)) strip.tile_rows = 12;
   const Index strip_rows = round_up(balanced, rows_unit);
   const Index strips = ceil_div(B.rows, strip_rows);
   const Index wanted = strips >= wanted_chunks ? 1 : ceil_div(wanted_chunks, strips);
@@ -324,7 +334,7 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
     });
     return;
   }
-  // At most 2 * wanted_chunks strips' worth of sums. Each strip of each group is packed on its own.
+  // Sums of at most 2 * wanted_chunks strips: bounded, whatever the length of the sum.
   const Index size = strip_rows * panels.width();
   Sums<T> sums(groups * strips, size, several_chains);
   parallel_for(groups * strips, [&](Index chunk, int) {
@@ -339,7 +349,7 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
   });
 }
 
-// T(i, :) *= w[i] for the rows of one tile.
+// Y(i, :) *= w[i] for the rows of one tile.
 template <class T>
 void scale_packed(const Panels<T>& panels, const double* w, Packed<T> Y, Index rows) {
   for (Index p = 0; p < panels.count(); ++p)
@@ -358,7 +368,7 @@ struct FusedProduct {
   Packed<T> X;
   bool direct;
   Index tile_rows;
-  static constexpr Index piece = 256;  // columns of A whose rows of X fit L1
+  Index piece;  // columns of A taken at once
 
   void run(Index begin, Index end, Packed<T> Z) const {
     Scratch<T> buffer, inner(tile_rows * panels.width());
@@ -367,22 +377,34 @@ struct FusedProduct {
       const Index rows = std::min(tile_rows, end - i);
       const auto view = part(A, i, rows, 0, A.cols);
       const Tile<T> tile = direct ? in_place(view) : copy_tile(view, buffer);
-      const Index col_stride = tile.along_rows ? 1 : tile.stride;
-      const Index ahead = tile_rows * A.row_stride;
-      const bool fetch = direct && i + tile_rows < end;
       const Packed<T> Y{inner.data(), rows};
       std::fill_n(inner.data(), rows * panels.width(), T(0));
-      for (Index j = 0; j < A.cols; j += piece)
-        for (Index p = 0; p < panels.count(); ++p)
-          panels.kernel(p, tile.along_rows)(rows, std::min(piece, A.cols - j), tile.data + j * col_stride, tile.stride,
-                                            X.at(panels, p, j), Y.at(panels, p, 0), ahead, fetch && p == 0 ? cpu::fetch_even : 0);
+      const bool more = direct && i + tile_rows < end;
+      for (Index j = 0; j < A.cols; j += piece) multiply(tile, rows, j, Y, more);
       if (w) scale_packed(panels, w + i, Y, rows);
-      for (Index j = 0; j < A.cols; j += piece)
-        for (Index p = 0; p < panels.count(); ++p)
-          panels.kernel(p, !tile.along_rows)(std::min(piece, A.cols - j), rows, tile.data + j * col_stride, tile.stride,
-                                             Y.at(panels, p, 0), Z.at(panels, p, j), ahead, fetch && p == 0 ? cpu::fetch_odd : 0);
+      // Backwards: the columns that were used last are still close.
+      for (Index j = (A.cols - 1) / piece * piece; j >= 0; j -= piece) multiply_transposed(tile, rows, j, Y, Z, more);
     }
   }
+
+  // Each of the two fetches half of the next tile, so that memory is busy all the time.
+  void multiply(const Tile<T>& tile, Index rows, Index j, Packed<T> Y, bool more) const {
+    const Index cols = std::min(piece, A.cols - j);
+    for (Index p = 0; p < panels.count(); ++p) {
+      const auto kernel = panels.kernel(p, tile.along_rows);
+      kernel(rows, cols, column(tile, j), tile.stride, X.at(panels, p, j), Y.at(panels, p, 0), tile_rows * A.row_stride,
+             more && p == 0 ? cpu::fetch_even : cpu::fetch_none);
+    }
+  }
+  void multiply_transposed(const Tile<T>& tile, Index rows, Index j, Packed<T> Y, Packed<T> Z, bool more) const {
+    const Index cols = std::min(piece, A.cols - j);
+    for (Index p = 0; p < panels.count(); ++p) {
+      const auto kernel = panels.kernel(p, !tile.along_rows);
+      kernel(cols, rows, column(tile, j), tile.stride, Y.at(panels, p, 0), Z.at(panels, p, j), tile_rows * A.row_stride,
+             more && p == 0 ? cpu::fetch_odd : cpu::fetch_none);
+    }
+  }
+  static const T* column(const Tile<T>& tile, Index j) { return tile.data + j * (tile.along_rows ? 1 : tile.stride); }
 };
 
 // Two products where the blocks are too large for the caches to keep between tiles.
@@ -390,10 +412,16 @@ template <class T>
 void unfused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z) {
   OwnedBlock<T> Y(A.rows, X.cols);
   product(A, X, Y.view());
-  if (w)
-    for (Index i = 0; i < A.rows; ++i)
-      for (Index j = 0; j < X.cols; ++j) Y(i, j) = static_cast<T>(w[i] * static_cast<double>(Y(i, j)));
+  if (w) Cpu::scale_rows<T>(w, Y.view(), Y.view());
   product<T>(A.transposed(), Y.view(), Z);
+}
+
+// Rows of a tile: as many as let this tile, the next one on its way, X and Z share L2. Where X and Z leave no room they
+// come from L3, once a tile: then the tile is taken larger. Where rows are what is contiguous, whole lines are wanted.
+Index fused_tile_rows(Index cols, Index width, Index item, bool along_columns) {
+  const Index room = l2_bytes - 2 * cols * width * item, row_bytes = cols * item;
+  if (room >= 2 * (along_columns ? 48 : 12) * row_bytes) return std::min<Index>(96, room / (2 * row_bytes) / 12 * 12);
+  return along_columns ? 48 : 24 * std::clamp<Index>(l2_bytes / row_bytes / 24, 1, 2);
 }
 
 template <class T>
@@ -407,8 +435,7 @@ void fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z)
   Scratch<T> packed(size);
   const Packed<T> Xp{packed.data(), A.cols};
   pack(panels, X, Xp);
-  const Index fitting = fused_tile_bytes / (A.cols * static_cast<Index>(sizeof(T))) / rows_unit;
-  const Index tile_rows = rows_unit * std::clamp<Index>(fitting, 1, 8);
+  const Index tile_rows = fused_tile_rows(A.cols, panels.width(), sizeof(T), A.row_stride == 1);
 
   // Rounds of `fused_groups` chunks; a chunk is at most max_chain rows and at most 2^31 operations long.
   const Index affordable = (Index{1} << 31) / (4 * size);
@@ -417,7 +444,9 @@ void fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z)
   const Index chunk_rows = std::min(longest, round_up(ceil_div(A.rows, groups), tile_rows));
   const Index chunks = ceil_div(A.rows, chunk_rows);
   Sums<T> sums(std::min(groups, chunks), size, chunks > groups);
-  const FusedProduct<T> work{panels, A, w, Xp, readable_in_place(A), tile_rows};
+  // Where a tile is several kernels high or several panels wide, pieces of A and X stay in L1 between them.
+  const Index piece = tile_rows <= 12 && panels.count() == 1 ? 2048 : 256;
+  const FusedProduct<T> work{panels, A, w, Xp, readable_in_place(A), tile_rows, piece};
   for (Index round = 0; round < chunks; round += groups)
     parallel_for(std::min(groups, chunks - round), [&](Index g, int) {
       if (round == 0) sums.clear(g);

@@ -6,12 +6,12 @@
 
 namespace eigencontext::cpu {
 
-// out(r, :) += sum_k a(r, k) x(k, :) for r < rows, k < depth.
-// x (depth x width) and out (rows x width) are packed, row-major and 64-byte aligned; one of the strides of `a` is 1 and
-// `stride` is the other. `ahead` (in elements) is the way from here to the tile that comes next; `fetch` says which of its
-// lines are prefetched meanwhile.
 enum Fetch : int { fetch_none = 0, fetch_even = 1, fetch_odd = 2, fetch_all = 3 };
 
+// out(r, :) += sum_k a(r, k) x(k, :) for r < rows, k < depth.
+// x (depth x width) and out (rows x width) are packed, row-major and 64-byte aligned; one of the strides of `a` is 1,
+// `stride` is the other. `ahead` (in elements) is the way from here to the tile that comes next; `fetch` says which of
+// its lines are prefetched meanwhile.
 template <class T>
 using SkinnyKernel = void (*)(std::int64_t rows, std::int64_t depth, const T* a, std::int64_t stride, const T* x,
                               T* out, std::int64_t ahead, int fetch);
@@ -20,8 +20,8 @@ inline constexpr int skinny_max_vectors = 4;
 
 template <class T>
 struct SkinnyTable {
-  int lanes;        // elements in a vector
-  int max_vectors;  // vectors in the widest panel
+  int lanes;                                          // elements in a vector
+  int max_vectors;                                    // vectors in the widest panel
   SkinnyKernel<T> along_rows[skinny_max_vectors];     // a(r, k) = a[r * stride + k]; [v - 1]: panels of v vectors
   SkinnyKernel<T> along_columns[skinny_max_vectors];  // a(r, k) = a[k * stride + r]
 };

@@ -16,18 +16,22 @@ def real_matrix(value: Any, name: str) -> np.ndarray | sp.csr_array:
 
 
 def nonnegative(matrix: np.ndarray | sp.csr_array, name: str) -> np.ndarray | sp.csr_array:
-    values = matrix.data if is_sparse(matrix) else matrix
+    values = stored_values(matrix)
     if values.size and values.min() < 0:
         raise ValueError(f"{name}: got negative entries, the smallest {values.min():g}; allowed: counts >= 0")
     return matrix
 
 
+def stored_values(matrix: Any) -> np.ndarray:
+    return matrix.data if is_sparse(matrix) else matrix
+
+
 def points(value: Any, name: str, fitted: np.ndarray) -> np.ndarray:
     """New points with the features and the type of the fitted ones."""
-    X = real_array(value, name, 2)
+    X = real_array(value, name, 2, fitted.dtype)
     if X.shape[1] != fitted.shape[1]:
         raise ValueError(f"{name}: got {X.shape[1]} columns; allowed: {fitted.shape[1]}, as the fitted points have")
-    return X.astype(fitted.dtype, copy=False)
+    return X
 
 
 def row_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:

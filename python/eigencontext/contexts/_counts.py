@@ -157,8 +157,8 @@ def from_counts(name: str, argument: str, matrix: np.ndarray | sp.csr_array, **a
     )
 
 
-def comfortable(argument: str, matrix: np.ndarray | sp.csr_array) -> np.ndarray | sp.csr_array:
-    values = matrix.data if is_sparse(matrix) else matrix
+def comfortable(argument: str, matrix: Any) -> np.ndarray | sp.csr_array:
+    values = _checks.stored_values(matrix)
     largest = float(values.max()) if values.size else 0.0
     if largest == 0.0:
         raise ValueError(f"{argument}: every entry is 0; allowed: at least one positive entry")
