@@ -16,6 +16,9 @@ import eigencontext as ec
 from eigencontext import _core
 
 
+SETTLE = 0.1  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
+
+
 def interleaved(functions, repeats):
     """Median seconds of each function, run in turn."""
     times = [[] for _ in functions]
@@ -23,6 +26,7 @@ def interleaved(functions, repeats):
         function()
     for _ in range(repeats):
         for taken, function in zip(times, functions, strict=True):
+            time.sleep(SETTLE)
             start = time.perf_counter()
             function()
             taken.append(time.perf_counter() - start)
