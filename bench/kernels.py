@@ -15,7 +15,6 @@ import scipy.sparse as sp
 import eigencontext as ec
 from eigencontext import _core
 
-
 SETTLE = 0.1  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
 
 
