@@ -15,7 +15,7 @@ import scipy.sparse as sp
 import eigencontext as ec
 from eigencontext import _core
 
-SETTLE = 0.1  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
+SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
 
 
 def interleaved(functions, repeats):

@@ -140,3 +140,16 @@ def test_eigh_against_lapack(dtype):
     np.testing.assert_allclose(values, np.sort(w)[::-1][:6], atol=6e-3)
     residual = np.linalg.norm(a.astype(np.float64) @ vectors - vectors * values, axis=0)
     assert (residual <= result.residuals + 10 * np.finfo(dtype).eps * np.sqrt(300)).all()
+
+
+@pytest.mark.parametrize("decades", [9, 12])
+def test_the_squared_operator_is_left_where_values_are_small(decades):
+    """A^T (A X) alone cannot see values below sqrt(eps) s_1: the solver has to go on with A itself."""
+    s = 10.0 ** -np.arange(decades)
+    a = matrix(s, 2000, 300)
+    found = _core.svd(_core.dense(a), decades, method="krylov", fused=True, tol=1e-4)
+    assert found["converged"].all()
+    measured = true_residuals(a, found["left"], found["values"], found["right"])
+    rounding = 10 * np.finfo(float).eps * np.sqrt(2000)
+    assert (measured <= np.maximum(1e-4 * found["values"], rounding)).all()
+    np.testing.assert_allclose(found["values"], s, atol=1e-4 * s[-1] + rounding)
