@@ -21,11 +21,10 @@ SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product
 def interleaved(functions, repeats):
     """Median seconds of each function, run in turn."""
     times = [[] for _ in functions]
-    for function in functions:
-        function()
     for _ in range(repeats):
         for taken, function in zip(times, functions, strict=True):
             time.sleep(SETTLE)
+            function()  # wakes the cores up again
             start = time.perf_counter()
             function()
             taken.append(time.perf_counter() - start)
