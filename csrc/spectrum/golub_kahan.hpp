@@ -75,7 +75,7 @@ class GolubKahan {
     return ritz;
   }
 
-  // ritz() for a look: values and residuals by eigh(B^T B), a third of the SVD's cost, where values and limits are far
+  // ritz() for a look: values and residuals by eigh(B^T B), cheaper than the SVD, where values and limits are far
   // above the square root's losses; P_last = B_last Q / s.
   Ritz monitor(Index k, double tol) {
     const Index J = size_;

@@ -22,8 +22,8 @@ struct Run {
   double eps = 0;           // of the scalar
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   Index sweeps = 0;
-  double strictness =
-      0.9;  // of a limit: what an estimated residual must reach, so that the true one holds after rounding
+  // The share of a limit that an estimated residual must reach, so that the true one holds after rounding.
+  double strictness = 0.9;
   double left_out = -1, next_value = -1;  // ||A||_F^2 - sum s^2 (-1: unknown); the (k+1)-th value (-1: none)
 
   double floor(double largest) const { return floor_factor * largest; }
@@ -63,8 +63,8 @@ inline double missed_mass(double total, const std::vector<double>& values, Index
   return std::max(total, 0.0);
 }
 
-// A projected problem of size 300 costs as much as a sweep of a small operator, so a large one is not solved after
-// every sweep: a third of the sweeps that the last two excesses predict are skipped, two at most.
+// A large projected problem can cost as much as a sweep of a small operator, so it is not solved after every sweep: a
+// third of the sweeps that the last two excesses predict are skipped, two at most.
 class Schedule {
  public:
   bool due(Index sweep) const { return sweep >= next_; }
@@ -104,9 +104,9 @@ Outcome search(Space& space, Run& run, Index dimensions, const double& scale) {
     Ritz now = space.monitor(k, run.options.tol);
     bool hold = false;
     if (enough) {
-      hold = run.excess(now) <= 1;
-      schedule.saw(run.sweeps, space.size(), run.excess(now));
-      if (hold || last) {
+      const double excess = run.excess(now);
+      schedule.saw(run.sweeps, space.size(), excess);
+      if (excess <= 1 || last) {
         now = space.ritz(k);
         hold = run.excess(now) <= 1;
       }

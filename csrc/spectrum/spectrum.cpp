@@ -199,7 +199,7 @@ Solved<Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) 
   Solved<Scalar> solved{singular ? full_svd(A, run) : full_eigh(A, run)};
   Triplets<Scalar>& t = solved.triplets;
   solved.exact = true;
-  if (singular && !run.all_hold(t.values, t.residuals, t.largest)) {  // null vectors of LAPACK's can be 30 eps s_1 off
+  if (singular && !run.all_hold(t.values, t.residuals, t.largest)) {  // null vectors of LAPACK's can miss the floor
     Fresh fresh{run.options.seed + 1};
     const double largest = t.largest;
     t = refine_svd(A, std::move(t.right), fresh);
