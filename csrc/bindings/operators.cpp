@@ -174,13 +174,13 @@ void bind_factories(py::module_& m) {
   m.def(
       "pairwise",
       [](const AnyArray<T>& X, const py::object& A, const std::string& kernel, double bandwidth, int degree,
-         double coef0) {
+         double coef0, double keep) {
         const KernelOptions options = kernel_options(kernel, bandwidth, degree, coef0);
         const MatrixView<const T> x = matrix_view(X), a = view_or_empty<T>(A);
-        return without_gil([&] { return held<T>(make_pairwise<T>(x, a, options)); });
+        return without_gil([&] { return held<T>(make_pairwise<T>(x, a, options, keep)); });
       },
       py::arg("X").noconvert(), py::arg("A").none(true), py::arg("kernel"), py::arg("bandwidth"), py::arg("degree"),
-      py::arg("coef0"));
+      py::arg("coef0"), py::arg("keep") = 0.0);
   m.def(
       "top_k",
       [](const AnyArray<T>& X, const py::object& A, Index k, const std::string& metric, bool exclude_self) {

@@ -1,11 +1,13 @@
 #include "operators/pairwise.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "backend/cpu/tiles.hpp"
 #include "base/errors.hpp"
@@ -39,15 +41,56 @@ struct Points {
   Buffer<S> offsets;  // rbf: -|x|^2 / 2 of the scaled, centred points
 };
 
+// Tiles that stay in memory between products: those of the first pairs of blocks that a budget holds. Whichever product
+// makes such a tile first writes it here; until it is written, others make their own.
+template <class T>
+class KeptTiles {
+ public:
+  KeptTiles() = default;
+  // `pairs` pairs of blocks of rows x cols entries.
+  KeptTiles(double budget, Index pairs, Index rows, Index cols)
+      : stride_(cols + 64 / Index{sizeof(T)}), pair_size_(rows * stride_) {
+    pairs_ = static_cast<Index>(std::min(static_cast<double>(pairs), budget / static_cast<double>(bytes(1))));
+    tiles_ = Buffer<T>(pairs_ * pair_size_);
+    states_ = std::vector<State>(static_cast<std::size_t>(pairs_));
+  }
+
+  bool holds(Index pair) const { return pair < pairs_; }
+  double bytes() const { return static_cast<double>(bytes(pairs_)); }
+
+  // The place of the tile at (i, j) within the blocks of a pair.
+  Block<T> place(Index pair, Index i, Index j, Index ni, Index nj) const {
+    return {tiles_.data() + pair * pair_size_ + i * stride_ + j, ni, nj, stride_};
+  }
+  bool ready(Index pair, int tile) const { return state(pair).ready.load(std::memory_order_acquire) >> tile & 1; }
+  // Whether the caller is the first to ask and must write the tile, then call finish().
+  bool claim(Index pair, int tile) const { return !(state(pair).claimed.fetch_or(1u << tile) >> tile & 1); }
+  void finish(Index pair, int tile) const { state(pair).ready.fetch_or(1u << tile, std::memory_order_release); }
+
+ private:
+  struct State {
+    std::atomic<unsigned> claimed{0}, ready{0};
+  };
+  State& state(Index pair) const { return states_[static_cast<std::size_t>(pair)]; }
+  Index bytes(Index pairs) const { return pairs * (pair_size_ * Index{sizeof(T)} + Index{sizeof(State)}); }
+
+  Index stride_ = 0, pair_size_ = 0, pairs_ = 0;
+  mutable Buffer<T> tiles_;
+  mutable std::vector<State> states_;
+};
+
 // T: the blocks. S: the scores, float64 for float32 blocks where float32 would cancel.
 template <class T, class S>
 class Pairwise final : public Operator<Cpu, T> {
  public:
-  Pairwise(Index features, Points<S> x, Points<S> a, bool symmetric, const KernelOptions& options)
+  Pairwise(Index features, Points<S> x, Points<S> a, bool symmetric, const KernelOptions& options, double keep)
       : p_(features), x_(std::move(x)), a_(std::move(a)), symmetric_(symmetric), options_(options) {
     // A row block of the rectangular case is one tile high; the symmetric case cuts its blocks into such tiles.
     row_block_ = symmetric ? block_size(rows(), tile_cols<S>) : block_size(rows(), tile_rows);
     col_block_ = block_size(cols(), tile_cols<S>);
+    const Index blocks = ceil_div(rows(), row_block_);
+    const Index pairs = symmetric ? blocks * (blocks + 1) / 2 : blocks * ceil_div(cols(), col_block_);
+    kept_ = KeptTiles<T>(keep, pairs, row_block_, col_block_);
   }
 
   Index rows() const override { return x_.count; }
@@ -60,7 +103,7 @@ class Pairwise final : public Operator<Cpu, T> {
     Cost cost;
     cost.flops = n * m * (score * (symmetric_ ? 0.5 : 1.0) + 2.0 * static_cast<double>(b));
     cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
-    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S);
+    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S) + kept_.bytes();
     const Index parts = std::max(segments(rows(), row_block_, cols(), col_block_) * rows(),
                                  segments(cols(), col_block_, rows(), row_block_) * cols());
     if (!symmetric_ && parts > std::max(rows(), cols())) cost.workspace += static_cast<double>(parts * b) * sizeof(T);
@@ -89,8 +132,23 @@ class Pairwise final : public Operator<Cpu, T> {
   // A tile of scores, and where T differs, its copy in T.
   static constexpr Index workspace_size() { return tile_rows * tile_stride<S> * (std::is_same_v<T, S> ? 1 : 2); }
 
-  // The tile K(i0 : i0 + ni, j0 : j0 + nj), ni <= tile_rows, nj <= tile_cols.
+  // The tile K(i0 : i0 + ni, j0 : j0 + nj), ni <= tile_rows, nj <= tile_cols, within one pair of blocks.
   Block<const T> tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
+    const Index I = i0 / row_block_, J = j0 / col_block_, blocks = ceil_div(cols(), col_block_);
+    const Index pair = symmetric_ ? I * (2 * blocks - I - 1) / 2 + J : I * blocks + J;
+    if (!kept_.holds(pair)) return make_tile(i0, ni, j0, nj, room);
+    const int number = static_cast<int>(2 * (i0 % row_block_ / tile_rows) + (symmetric_ && i0 == j0));
+    const Block<T> place = kept_.place(pair, i0 % row_block_, j0 % col_block_, ni, nj);
+    if (kept_.ready(pair, number)) return place;
+    const Block<const T> made = make_tile(i0, ni, j0, nj, room);
+    if (kept_.claim(pair, number)) {
+      for (Index i = 0; i < ni; ++i) std::copy_n(made.row(i), nj, place.row(i));
+      kept_.finish(pair, number);
+    }
+    return made;
+  }
+
+  Block<const T> make_tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
     const Block<S> K{room, ni, nj, tile_stride<S>};
     score(i0, j0, K);
     map(i0, j0, K);
@@ -233,6 +291,7 @@ class Pairwise final : public Operator<Cpu, T> {
   bool symmetric_;
   KernelOptions options_;
   Index row_block_, col_block_;
+  KeptTiles<T> kept_;
 };
 
 void check(const KernelOptions& options) {
@@ -270,7 +329,8 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
 }  // namespace
 
 template <class T>
-OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options) {
+OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
+                                  double keep) {
   check(options);
   const bool symmetric = A.rows == 0;
   Buffer<double> centre, x_squares, a_squares;
@@ -289,13 +349,14 @@ OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, 
     using S = decltype(zero);
     Points<S> x = pack<T, S>(X, options, centre.data(), x_squares), a;
     if (!symmetric) a = pack<T, S>(A, options, centre.data(), a_squares);
-    return std::make_shared<Pairwise<T, S>>(X.cols, std::move(x), std::move(a), symmetric, options);
+    return std::make_shared<Pairwise<T, S>>(X.cols, std::move(x), std::move(a), symmetric, options, keep);
   };
   return cancels ? make(double{}) : make(T{});
 }
 
-template OperatorPtr<Cpu, float> make_pairwise(MatrixView<const float>, MatrixView<const float>, const KernelOptions&);
+template OperatorPtr<Cpu, float> make_pairwise(MatrixView<const float>, MatrixView<const float>, const KernelOptions&,
+                                               double);
 template OperatorPtr<Cpu, double> make_pairwise(MatrixView<const double>, MatrixView<const double>,
-                                                const KernelOptions&);
+                                                const KernelOptions&, double);
 
 }  // namespace eigencontext

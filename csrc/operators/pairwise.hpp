@@ -1,4 +1,5 @@
-// Pairwise operators: K(i, j) = k(x_i, a_j), made a tile at a time in cache, used, and forgotten. Memory O((n + m) p).
+// Pairwise operators: K(i, j) = k(x_i, a_j), made a tile at a time in cache, used, and forgotten, or kept for the next
+// product while a budget lasts. Memory O((n + m) p) beside what is kept.
 #pragma once
 
 #include "backend/cpu/cpu.hpp"
@@ -17,9 +18,11 @@ struct KernelOptions {
 };
 
 // The operator with entries k(x_i, a_j). A with 0 rows: A = X, a symmetric operator that computes each pair of tiles
-// once. X and A are copied. Throws ArgumentError for a bandwidth that is not a positive number or so small that the
-// scaled data overflow (where the kernel has one), and for a negative degree.
+// once. X and A are copied. `keep`: bytes for tiles that stay in memory between products. Throws ArgumentError for a
+// bandwidth that is not a positive number or so small that the scaled data overflow (where the kernel has one), and for
+// a negative degree.
 template <class T>
-OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options);
+OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
+                                  double keep = 0);
 
 }  // namespace eigencontext

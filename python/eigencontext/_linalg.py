@@ -25,7 +25,7 @@ from ._arguments import (
 )
 from ._plan import Plan, check_rank, choose, operator_within
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
-from .operators import Operator, as_operator, dense, transposed
+from .operators import Operator, as_operator, dense, keeping_tiles, transposed
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
@@ -69,8 +69,9 @@ def svd(
     verify : bool
         After convergence look for a missed triplet with a fresh block, and compute the residuals once more.
     max_memory : int, optional
-        Bytes for the transposed copy of a sparse matrix (at most half) and the basis,
-        ``itemsize * (n + m) * (basis + 3 * block_size)``. Default: half of the memory available.
+        Bytes for the transposed copy of a sparse matrix (at most half), the basis,
+        ``itemsize * (n + m) * (basis + 3 * block_size)``, and what is left over for tiles of kernels, which later
+        sweeps then only read. Default: half of the memory available for the first two, 128 MiB for the third.
     seed : int
         Same seed, same bits, whatever the number of threads.
     callback : callable, optional
@@ -414,7 +415,7 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
         callback=_for_engine(check_callback(callback)),
     )
     arguments.update(fixed)
-    answer = solve(op._engine, plan.k, **arguments)
+    answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
     if plan.memory_bound and answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps:
         answer["stop_reason"] = "max_memory"
     if warn:

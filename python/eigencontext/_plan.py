@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
-from .operators import Operator, as_operator
+from .operators import Operator, as_operator, tile_bytes
 
 SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full")
 EIGH_METHODS = ("auto", "krylov", "subspace", "full")
@@ -17,6 +17,7 @@ _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
+_TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class Plan:
     flops, bytes : float
         Of those passes and of orthogonalisation; bytes of A read.
     memory : int
-        Bytes beyond A and the results.
+        Bytes beyond A and the results, kept tiles among them.
+    tiles : int
+        Bytes of kernel tiles that are kept between products.
     """
 
     shape: tuple[int, int]
@@ -55,6 +58,7 @@ class Plan:
     memory: int
     max_sweeps: int = 0
     memory_bound: bool = False
+    tiles: int = 0
 
     def __str__(self):
         n, m = self.shape
@@ -127,7 +131,16 @@ def check_rank(k, shape, argument: str = "k") -> int:
     return check_integer(k, argument, 1, min(shape), "min(n, m)")
 
 
-def choose(
+def choose(op: Operator, k, *, max_memory=None, reserved: int = 0, **options) -> Plan:
+    """The checked and completed options of one decomposition; see `_choose`. What the memory allowed has left over is
+    for tiles of kernels that later products only read."""
+    plan = _choose(op, k, max_memory=max_memory, reserved=reserved, **options)
+    left = min(_TILE_BYTES, available_memory() // 8) if max_memory is None else max_memory - reserved - plan.memory
+    tiles = int(min(tile_bytes(op), max(0, left)))
+    return replace(plan, memory=plan.memory + tiles, tiles=tiles)
+
+
+def _choose(
     op: Operator,
     k,
     *,
@@ -141,7 +154,7 @@ def choose(
     reserved: int = 0,
     spare: int = 0,
 ) -> Plan:
-    """The checked and completed options of one decomposition; `spare` more columns are added to the default basis."""
+    """Method, block and basis; `spare` more columns are added to the default basis."""
     methods = EIGH_METHODS if symmetric else SVD_METHODS
     check_choice(method, "method", methods)
     k = check_rank(k, op.shape)

@@ -260,6 +260,42 @@ def transposed(op: Operator) -> Operator:
     return Operator("transposed", (op,), op.dtype)
 
 
+def tile_bytes(op: Operator) -> int:
+    """Bytes of all the tiles below `op`: what its pairwise parts would take if they were stored."""
+    own = 0
+    if op._recipe[0] == "pairwise":
+        n, m = op.shape
+        own = (n * (n + 512) // 2 if op.symmetric else n * m) * op.dtype.itemsize
+    return own + sum(tile_bytes(part) for part in _parts(op))
+
+
+def keeping_tiles(op: Operator, budget: int) -> Operator:
+    """The same operator, whose pairwise parts keep `budget` bytes of tiles between products, shared by their sizes."""
+    everything = tile_bytes(op)
+    if not everything or budget <= 0:
+        return op
+
+    def keeping(part):
+        if not isinstance(part, Operator):
+            return tuple(keeping(item) for item in part) if isinstance(part, tuple) else part
+        recipe, arguments, dtype, symmetric = part._recipe
+        if recipe == "pairwise":
+            arguments = (*arguments[:6], budget * tile_bytes(part) // everything)
+        else:
+            arguments = tuple(keeping(argument) for argument in arguments)
+        return Operator(recipe, arguments, dtype, symmetric)
+
+    return keeping(op)
+
+
+def _parts(op: Operator):
+    """The operators that `op` is put together from."""
+    for argument in op._recipe[1]:
+        for item in argument if isinstance(argument, tuple) else (argument,):
+            if isinstance(item, Operator):
+                yield item
+
+
 def kernel(X, A=None, kernel="rbf", bandwidth="median", degree=3, coef0=1.0, centered=False) -> Operator:
     """The n x m operator of raw kernel values k(x_i, a_j), computed a tile at a time and never stored.
 
@@ -450,9 +486,9 @@ def _build_csr(dtype, indptr, indices, data, shape, transpose_copy, symmetric):
     return _core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
 
 
-def _build_pairwise(dtype, X, A, kernel, bandwidth, degree, coef0):
+def _build_pairwise(dtype, X, A, kernel, bandwidth, degree, coef0, keep=0):
     A = None if A is None else A.astype(dtype, copy=False)
-    return _core.pairwise(X.astype(dtype, copy=False), A, kernel, bandwidth, degree, coef0)
+    return _core.pairwise(X.astype(dtype, copy=False), A, kernel, bandwidth, degree, coef0, keep)
 
 
 def _build_callback(dtype, a, shape, argument, symmetric):

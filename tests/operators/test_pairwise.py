@@ -265,3 +265,21 @@ def test_zero_vectors_have_cosine_zero():
 def test_impossible_numbers_of_neighbours_are_refused(k, exclude_self):
     with pytest.raises(ValueError):
         _core.top_k(np.eye(10), None, k, "euclidean", exclude_self)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(5, 0), (700, 0), (1500, 0), (300, 900), (3000, 40)])
+def test_kept_tiles_change_no_bit(shape, dtype):
+    rng = np.random.default_rng(7)
+    n, m = shape
+    for offset in (0, 300):  # 300: float64 scores for float32 data
+        X, A = points(n, m, 5, dtype)
+        X, A = X + dtype(offset), None if A is None else A + dtype(offset)
+        V, W = rng.standard_normal((m or n, 7)).astype(dtype), rng.standard_normal((n, 7)).astype(dtype)
+        forgetful = operator(X, A)
+        for budget in (1e5, 1e6, 1e9):  # none, some, all
+            op = _core.pairwise(X, A, "rbf", 1.5, 3, 1.0, budget)
+            assert op.cost(7)["workspace"] - forgetful.cost(7)["workspace"] <= budget
+            for _ in range(3):
+                assert np.array_equal(op.matmat(V), forgetful.matmat(V))
+                assert np.array_equal(op.rmatmat(W), forgetful.rmatmat(W))

@@ -743,3 +743,16 @@ def test_threads_and_config(capsys):
         assert key in printed and key in config
     assert config["simd"] in ("baseline", "avx2", "avx512", "neon") and config["cuda"] is False
     assert "SIMD level" in f"SIMD level {config['simd']}"
+
+
+def test_kernel_tiles_are_kept_within_max_memory():
+    X = np.random.default_rng(0).standard_normal((3000, 4)).astype(np.float32)
+    K = ec.operators.kernel(X, bandwidth=1.0, centered=True)
+    results = []
+    for max_memory in (6_000_000, 20_000_000, 40_000_000, None):
+        plan = ec.plan(K, 8, max_memory=max_memory)
+        assert 0 < plan.tiles and plan.memory <= (max_memory or 2**31)
+        results.append(ec.eigh(K, 8, max_memory=max_memory, block_size=8, max_basis=60))
+    assert plan.tiles == 3000 * 3512 // 2 * 4  # all of them
+    for result in results[1:]:
+        assert np.array_equal(result[0], results[0][0]) and np.array_equal(result[1], results[0][1])
