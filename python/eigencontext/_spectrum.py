@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 import warnings
-import zipfile
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ from .operators import deflated
 
 __all__ = ["Spectrum", "load_spectrum", "spectrum"]
 
-#: of the files that `Spectrum.save` writes; raised when an older reader could not understand them
-FORMAT_VERSION = 1
+#: of the files that `Spectrum.save` writes; raised when a reader could not understand the other
+FORMAT_VERSION = 2
 _FORMAT_NAME = "eigencontext spectrum"
 
 
@@ -73,6 +73,8 @@ class Spectrum:
     floor: float
     name: str = "context"
     conditional: Conditional | None = None
+    #: what the rule of a saved convolution is multiplied with in place of `right`
+    folded_right: np.ndarray | None = None
 
     @property
     def k(self) -> int:
@@ -102,7 +104,7 @@ class Spectrum:
         if self.conditional is None:
             raise ValueError("transform: this spectrum was saved with context=False; allowed: one that has its context")
         rows = self.conditional(X_new)
-        right = np.ascontiguousarray(self.right[self.columns].astype(rows.dtype, copy=False))
+        right = np.ascontiguousarray(self._extended_from().astype(rows.dtype, copy=False))
         extended = np.array(rows.matmat(right)) if self.k else np.empty((rows.shape[0], 0), rows.dtype)
         s = self.singular_values
         lost = s <= np.maximum(self.floor, self.residuals)
@@ -116,6 +118,9 @@ class Spectrum:
         extended /= np.where(lost, 1.0, s).astype(extended.dtype)
         extended[:, lost] = np.nan
         return extended
+
+    def _extended_from(self) -> np.ndarray:
+        return self.right[self.columns] if self.folded_right is None else self.folded_right
 
     def usefulness(self, d0: int | None = None, beta: float = 1.0) -> metrics.Usefulness:
         """The usefulness of the context; see `ec.metrics.usefulness`.
@@ -148,13 +153,17 @@ class Spectrum:
         path
             Written under exactly this name: first beside it, then moved there, so that a full disk leaves nothing.
         context : bool
-            Keep what `transform` needs (for kernel and neighbors: the fitted points).
+            Keep what `transform` needs (for kernel and neighbors: the fitted points; for a convolution: those of the
+            first context and W_2 `right`).
         """
         arrays = self._arrays()
         if check_flag(context, "context") and self.conditional is not None:
-            arrays["context_kind"] = np.asarray(self.conditional.kind)
-            for key, value in self.conditional.state().items():
-                arrays[f"context_{key}"] = np.asarray(value)
+            rule, folded = self.conditional.folded(self._extended_from())
+            arrays["context_kind"] = np.asarray(rule.kind)
+            if rule is not self.conditional or self.folded_right is not None:
+                arrays["folded_right"] = folded
+            arrays |= {f"context_{key}": np.asarray(value) for key, value in rule.state().items()}
+        arrays["checksum"] = np.asarray(_checksum(arrays))
         _write_whole(os.fspath(path), arrays)
 
     def _arrays(self) -> dict[str, np.ndarray]:
@@ -168,7 +177,7 @@ class Spectrum:
         return f"<Spectrum of {self.name!r}: k = {self.k} ({good} converged), s = [{top}], {self.method}>"
 
 
-_FIELDS = tuple(name for name in Spectrum.__dataclass_fields__ if name != "conditional")
+_FIELDS = tuple(name for name in Spectrum.__dataclass_fields__ if name not in ("conditional", "folded_right"))
 
 
 def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
@@ -259,7 +268,8 @@ def load_spectrum(path: str | os.PathLike) -> Spectrum:
     Raises
     ------
     ValueError
-        The file is not one of ours, is damaged, or is of a newer format.
+        The file is not one of ours, is damaged (a checksum of everything in it is kept), or is of another format.
+    FileNotFoundError, PermissionError
 
     Examples
     --------
@@ -270,31 +280,16 @@ def load_spectrum(path: str | os.PathLike) -> Spectrum:
     ...     ec.load_spectrum(os.path.join(folder, "s.npz")).singular_values.round(6)
     array([0.8])
     """
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise ValueError("a single array")
-        with file:
-            arrays = {key: file[key] for key in file.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, KeyError) as error:
-        raise ValueError(f"path: {os.fspath(path)} is no saved spectrum, or is damaged ({error})") from error
-    if str(arrays.get("format", "")) != _FORMAT_NAME:
-        raise ValueError(f"path: {os.fspath(path)} is no saved spectrum; allowed: files of Spectrum.save")
-    version = int(arrays["format_version"])
-    if version > FORMAT_VERSION:
-        raise ValueError(f"path: {os.fspath(path)} has format {version}; allowed: up to {FORMAT_VERSION} (upgrade)")
-    missing = [key for key in _FIELDS if key not in arrays]
-    if missing:
-        raise ValueError(f"path: {os.fspath(path)} is damaged: {missing[0]} is missing")
-    fields = {key: arrays[key] if arrays[key].ndim else arrays[key].item() for key in _FIELDS}
-    result = Spectrum(**fields)
+    arrays = _read_whole(os.fspath(path))
+    fields: dict[str, Any] = {key: arrays[key] if arrays[key].ndim else arrays[key].item() for key in _FIELDS}
     if "context_kind" not in arrays:
-        return result
+        return Spectrum(**fields)
     kind = str(arrays.pop("context_kind"))
     if kind not in Conditional.kinds:
         raise ValueError(f"path: {os.fspath(path)} has context {kind!r}; allowed: {sorted(Conditional.kinds)}")
     state = {key.removeprefix("context_"): value for key, value in arrays.items() if key.startswith("context_")}
-    return replace(result, conditional=Conditional.kinds[kind].from_state(state))
+    rule = Conditional.kinds[kind].from_state(state)
+    return Spectrum(**fields, conditional=rule, folded_right=arrays.get("folded_right"))
 
 
 def _of_context(ctx: Context, asked: int) -> dict[str, Any]:
@@ -363,6 +358,36 @@ def _write_whole(path: str, arrays: dict[str, np.ndarray]) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
+
+
+def _read_whole(path: str) -> dict[str, np.ndarray]:
+    """The arrays of a file whose name, version and checksum are right; nothing in it is ever unpickled."""
+    with open(path, "rb") as stream:
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file.files}
+        except Exception as error:  # a damaged archive fails in whatever way its bytes lead to
+            raise ValueError(
+                f"path: {path} is no saved spectrum, or is damaged (a checksum or the structure is wrong: {error})"
+            ) from error
+    if str(arrays.get("format", "")) != _FORMAT_NAME:
+        raise ValueError(f"path: {path} is no saved spectrum; allowed: files of Spectrum.save")
+    version = arrays.get("format_version")
+    if version is None or version != FORMAT_VERSION:
+        raise ValueError(f"path: {path} has format {version}; allowed: {FORMAT_VERSION}, which this version writes")
+    if str(arrays.pop("checksum", "")) != _checksum(arrays):
+        raise ValueError(f"path: {path} is damaged: its checksum does not match its contents")
+    return arrays
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> str:
+    """SHA-256 of all names, types, shapes and values. (The archive's own CRC does not cover its directory.)"""
+    digest = hashlib.sha256()
+    for key in sorted(arrays):
+        array = arrays[key]
+        digest.update(f"{key} {array.dtype.str} {array.shape} ".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def _umask() -> int:

@@ -7,7 +7,18 @@ from ._base import Context
 from ._counts import counts, graph
 from ._kernel import kernel
 from ._labels import labels
+from ._mixture import minmax_weights, mixture
 from ._neighbors import neighbors
 from ._operator import operator
 
-__all__ = ["Context", "counts", "graph", "kernel", "labels", "neighbors", "operator"]
+__all__ = [
+    "Context",
+    "counts",
+    "graph",
+    "kernel",
+    "labels",
+    "minmax_weights",
+    "mixture",
+    "neighbors",
+    "operator",
+]

@@ -22,6 +22,8 @@ class Conditional:
 
     kind: ClassVar[str]
     kinds: ClassVar[dict[str, type[Conditional]]] = {}
+    #: of the new inputs: 2 for rows of numbers, 1 for labels
+    axes: int = 2
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -29,6 +31,10 @@ class Conditional:
 
     def __call__(self, X_new: Any) -> Operator:
         raise NotImplementedError
+
+    def folded(self, right: np.ndarray) -> tuple[Conditional, np.ndarray]:
+        """A rule made of arrays and a block R' such that rule(X) R' = self(X) right: what a file keeps of the two."""
+        return self, right
 
     def state(self) -> dict[str, np.ndarray]:
         raise NotImplementedError
@@ -103,9 +109,51 @@ class Context:
         """The operator (n_new x m) whose rows are P(.|x) of new inputs.
 
         What a new input is depends on the context: a row of counts over the fitted columns (counts, graph), a point
-        (kernel, neighbors), a label seen before (labels), or a row of P(.|x) itself (operator).
+        (kernel, neighbors), a label seen before (labels), or a row of P(.|x) itself (operator). A mixture takes one
+        X_new for all members or a list with one for each, a convolution what its first context takes.
         """
         return self._conditional(X_new)
+
+    def __matmul__(self, other: Context) -> Context:
+        """The convolution x -> a -> b of this context with one whose inputs are the context values of this one.
+
+        W = W_1 W_2, p = p_1, q = W_2^T q_1. Nothing is formed; one product with W_2, unless its p_x is q_1 already.
+
+        Raises
+        ------
+        ValueError
+            The spaces differ, or a context value of this one with mass is an empty input of the other.
+
+        Examples
+        --------
+        >>> import numpy as np, eigencontext as ec
+        >>> ctx = ec.contexts.counts([[9, 1], [1, 9]])
+        >>> np.round(ec.spectrum(ctx @ ctx, k=1).singular_values, 6)  # 0.8 squared
+        array([0.64])
+        """
+        from ._convolution import convolution
+
+        if not isinstance(other, Context):
+            raise TypeError(f"@: got {type(other).__name__}; allowed: a context (of a matrix: ctx.operator @ ...)")
+        return convolution(self, other)
+
+    #: NumPy and SciPy leave `array @ ctx` to us, who refuse it
+    __array_ufunc__ = None
+
+    def walk(self) -> Context:
+        """The link x -> a -> x': inputs are context values too, M M^T, p_a = p_x, singular values squared.
+
+        Examples
+        --------
+        >>> import numpy as np, eigencontext as ec
+        >>> ctx = ec.contexts.counts([[9, 1], [1, 9], [1, 9]])
+        >>> s, squares = (ec.spectrum(c, k=1).singular_values for c in (ctx, ctx.walk()))
+        >>> bool(np.isclose(s**2, squares).all())
+        True
+        """
+        from ._convolution import walk
+
+        return walk(self)
 
     def sample(self, rows: Any, n_samples: int = 1, seed: int = 0) -> np.ndarray:
         """Draw a ~ P(.|x_row).

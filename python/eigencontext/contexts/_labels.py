@@ -61,6 +61,7 @@ class LabelRows(Conditional):
     """New inputs are known by their label, which must have been seen."""
 
     kind = "labels"
+    axes = 1
 
     def __init__(self, classes: np.ndarray) -> None:
         self.classes = classes
