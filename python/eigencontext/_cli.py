@@ -1,30 +1,35 @@
-"""The command line: `demo`, `spectrum` and `info`. Rich where it is installed, else plain text."""
+"""The command line: `demo`, `spectrum`, `compare` and `info`."""
 
 from __future__ import annotations
 
 import argparse
-import inspect
+import json
+import math
 import os
+import re
 import sys
+import tempfile
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import numpy as np
-import scipy.sparse as sp
 
 import eigencontext as ec
 
-from ._plot import plot_spectra
-from ._spectrum import Spectrum
-from .operators import KERNELS
+from ._console import Stage, one_line, print_table, show_warning
+from ._expression import ExpressionError, Node, known, parse
+from ._plot import check_plot, plot_spectra
+from ._read import FORMATS, Input, read
+from ._spectrum import Spectrum, deflated_operator
+from .metrics import D0, Usefulness
 
-#: contexts that an expression can name, besides the kernels, and the argument that INPUT is
-_CONTEXTS = ("counts", "graph", "kernel", "labels", "neighbors")
-_FORMATS = ("npy", "npz")
 _DEMO_CONTEXTS = ("rbf", "neighbors")
 _ROWS_SHOWN = 12
+_UNITS = {"": 1, "B": 1}
+_UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate(("k", "M", "G", "T"), 1)}
+_UNITS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)}
 
 
 def run(argv: Sequence[str] | None = None) -> int:
@@ -34,21 +39,23 @@ def run(argv: Sequence[str] | None = None) -> int:
         return 0
     with warnings.catch_warnings():
         warnings.simplefilter("always")
-        warnings.showwarning = _show_warning
+        warnings.showwarning = show_warning
         try:
             arguments.action(arguments)
             sys.stdout.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # `... | head` is no error
         except Exception as error:  # one line: the message names what was wrong
-            print(f"eigencontext: error: {_one_line(error)}", file=sys.stderr)
+            print(f"eigencontext: error: {one_line(error)}", file=sys.stderr)
+            if isinstance(error, ExpressionError):
+                print(error.pointer(), file=sys.stderr)
             return 2
     return 0
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: error: {_one_line(message)}", file=sys.stderr)
+        print(f"{self.prog}: error: {one_line(message)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -62,28 +69,58 @@ def _parser() -> argparse.ArgumentParser:
     demo.add_argument("--rank", type=_positive, default=128, metavar="K", help="singular values (default: 128)")
     demo.set_defaults(action=_demo)
 
+    grammar = (
+        "A context is name:key=value:key=value, as in rbf:bandwidth=2:marginal=stationary; 0.7*rbf+0.3*neighbors is a "
+        "mixture, neighbors@rbf a convolution, parentheses group. Names and keys: "
+    ) + "; ".join(f"{name} ({', '.join(keys) or 'no keys'})" for name, (_, _, keys) in known().items())
     spectrum = commands.add_parser(
         "spectrum",
         help="the spectrum of a context of your data",
         description="Compute the singular values and functions of a context of INPUT.",
-        epilog="A context is name:key=value:key=value, with the names rbf, laplacian, cosine, polynomial, neighbors, "
-        "counts, graph, labels and the keys of ec.contexts, as in rbf:bandwidth=2:marginal=stationary.",
+        epilog=grammar,
     )
-    spectrum.add_argument("input", metavar="INPUT", help=".npy, or .npz (an array X, or a scipy.sparse matrix)")
-    spectrum.add_argument("--context", metavar="EXPR", help="default: neighbors for arrays, counts for sparse matrices")
-    spectrum.add_argument("--rank", type=_positive, default=128, metavar="K", help="singular values (default: 128)")
-    spectrum.add_argument("--tol", type=float, default=1e-3, help="relative residual asked for (default: 1e-3)")
-    spectrum.add_argument("--seed", type=int, default=0, help="of the start block (default: 0)")
-    spectrum.add_argument("--format", choices=_FORMATS, help="of INPUT, whatever its name ends in")
+    spectrum.add_argument(
+        "--context", metavar="EXPR", help="default: neighbors (tables), counts (sparse), graph (edges)"
+    )
+    _add_common(spectrum)
     spectrum.add_argument(
         "--out", metavar="FILE", help="save here; a folder gets <input>.spectrum.npz (default: this one)"
     )
-    spectrum.add_argument("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg)")
     spectrum.set_defaults(action=_spectrum)
+
+    compare = commands.add_parser(
+        "compare",
+        help="rank several contexts of your data by usefulness",
+        description="Compute the spectra of several contexts of INPUT and rank them by usefulness, lowest first.",
+        epilog=grammar,
+    )
+    compare.add_argument("--contexts", metavar="EXPR,EXPR", required=True, help="separated by commas")
+    _add_common(compare)
+    compare.add_argument("--d0", type=_positive, help=f"values judged by (default: the smaller of {D0} and --rank)")
+    compare.add_argument(
+        "--out", metavar="DIR", default=".", help="folder for <input>.compare.json and the spectra (default: this one)"
+    )
+    compare.set_defaults(action=_compare)
 
     info = commands.add_parser("info", help="version, BLAS, SIMD level, threads, CUDA or not")
     info.set_defaults(action=lambda arguments: ec.show_config())
     return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    """What `spectrum` and `compare` share: the input, its columns, and the options of the solver."""
+    parser.add_argument("input", metavar="INPUT", help=", ".join(f".{name}" for name in FORMATS))
+    parser.add_argument("--format", choices=FORMATS, help="of INPUT, whatever its name ends in")
+    parser.add_argument("--drop", action="append", metavar="COLUMN,...", help="columns of a table to leave out")
+    parser.add_argument("--label", metavar="COLUMN", help="the column for the context labels; no feature then")
+    parser.add_argument("--standardize", action="store_true", help="columns to mean 0 and standard deviation 1")
+    parser.add_argument("--directed", action="store_true", help="take the edges of an edge list one way only")
+    parser.add_argument("--rank", type=_positive, default=128, metavar="K", help="singular values (default: 128)")
+    parser.add_argument("--tol", type=float, default=1e-3, help="relative residual asked for (default: 1e-3)")
+    parser.add_argument("--seed", type=int, default=0, help="of the start block (default: 0)")
+    parser.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="for the solver, as 500MB, 2GB or 2GiB")
+    parser.add_argument("--plan", action="store_true", help="print what would be done and what it costs, and stop")
+    parser.add_argument("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg)")
 
 
 # -- commands --------------------------------------------------------------------------------------------------------
@@ -95,12 +132,13 @@ def _demo(arguments: argparse.Namespace) -> None:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError("the demo needs scikit-learn: pip install 'eigencontext[demo]'") from error
-    os.makedirs(arguments.out, exist_ok=True)
-    X = load_digits().data
-    print(f"digits: {X.shape[0]} images of {X.shape[1]} pixels; contexts: {', '.join(_DEMO_CONTEXTS)}")
+    _require_writable_folder("--out", arguments.out)
+    source = Input(load_digits().data, "neighbors")
+    n, pixels = source.data.shape
+    print(f"digits: {n} images of {pixels} pixels; contexts: {', '.join(_DEMO_CONTEXTS)}")
     spectra = {}
-    for name in _DEMO_CONTEXTS:
-        spectra[name] = _computed(name, make_context(name, X), k=arguments.rank)
+    for name, node in parse(",".join(_DEMO_CONTEXTS)):
+        spectra[name] = _computed(name, node.build(source), k=arguments.rank)
     _print_spectra(spectra)
     written = []
     for name, spectrum in spectra.items():
@@ -113,144 +151,203 @@ def _demo(arguments: argparse.Namespace) -> None:
 
 
 def _spectrum(arguments: argparse.Namespace) -> None:
+    parsed = parse(arguments.context) if arguments.context else []
+    if len(parsed) > 1:
+        raise ValueError(f"--context: got {len(parsed)} contexts; allowed: one (several: eigencontext compare)")
     path = _output_path(arguments.input, arguments.out)
-    if arguments.plot:
-        _require_folder("--plot", arguments.plot)
-    data = load_input(arguments.input, arguments.format)
-    expression = arguments.context or ("counts" if sp.issparse(data) else "neighbors")
-    context = make_context(expression, data)
-    n, m = context.shape
-    print(f"{arguments.input}: {expression}, {n} inputs x {m} context values, {context.dtype}")
-    spectrum = _computed(expression, context, k=arguments.rank, tol=arguments.tol, seed=arguments.seed)
+    _check_plot(arguments.plot)
+    source = _read(arguments)
+    [(expression, node)] = parsed or parse(source.default_context)
+    context = _built(arguments, expression, node, source)
+    plan = _planned(arguments, context)
+    if arguments.plan:
+        print(plan)
+        return
+    spectrum = _computed(expression, context, **_options(arguments))
     _print_spectra({expression: spectrum})
     print(f"{spectrum.method} ({spectrum.reason}); {spectrum.sweeps} sweeps, stopped: {spectrum.stop_reason}")
     spectrum.save(path)
     print(f"wrote {path}")
-    if arguments.plot:
-        plot_spectra({expression: spectrum}, arguments.plot)
-        print(f"wrote {arguments.plot}")
+    _plot(arguments, {expression: spectrum})
 
 
-# -- input -----------------------------------------------------------------------------------------------------------
+def _compare(arguments: argparse.Namespace) -> None:
+    parsed = parse(arguments.contexts)
+    d0 = min(D0, arguments.rank) if arguments.d0 is None else arguments.d0
+    if not 2 <= d0 <= arguments.rank:
+        raise ValueError(f"{'--rank' if arguments.d0 is None else '--d0'}: got {d0}; allowed: 2 .. --rank")
+    twice = next((text for i, (text, _) in enumerate(parsed) if text in dict(parsed[:i])), None)
+    if twice:
+        raise ValueError(f"--contexts: got {twice} twice; allowed: every context once")
+    _require_writable_folder("--out", arguments.out)
+    _check_plot(arguments.plot)
+    source = _read(arguments)
+    contexts = {expression: _built(arguments, expression, node, source) for expression, node in parsed}
+    plans = {expression: _planned(arguments, context) for expression, context in contexts.items()}
+    if arguments.plan:
+        for expression, plan in plans.items():
+            print(f"{expression}: {plan}")
+        return
+    spectra = {name: _computed(name, context, **_options(arguments)) for name, context in contexts.items()}
+    ranked = _ranked(spectra, d0)
+    _print_ranking(ranked, spectra)
+    _write_comparison(arguments, ranked, spectra, d0)
+    _plot(arguments, {name: spectra[name] for name, _, _ in ranked})
 
 
-def load_input(path: str, format: str | None = None) -> Any:
-    """The array or sparse matrix of a .npy or .npz file."""
-    ending = format or os.path.splitext(path)[1].lstrip(".").lower()
-    if ending not in _FORMATS:
-        raise ValueError(f"INPUT: got {path}; allowed: .npy or .npz (or say which with --format)")
-    if ending == "npy":
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    file = np.load(path, allow_pickle=False)
-    if isinstance(file, np.ndarray):  # --format npz, yet a .npy inside
-        return file
-    with file:
-        if "format" in file.files and "shape" in file.files:
-            return sp.load_npz(path)
-        if len(file.files) == 1 or "X" in file.files:
-            return file["X" if "X" in file.files else file.files[0]]
-        raise ValueError(f"INPUT: {path} holds {', '.join(file.files)}; allowed: one array, or one that is named X")
+# -- steps -----------------------------------------------------------------------------------------------------------
 
 
-def make_context(expression: str, data: Any) -> Any:
-    """The context that `name:key=value:...` describes, of `data`."""
-    for sign, what in (("+", "mixtures"), ("*", "mixtures"), ("@", "convolutions"), (",", "several contexts")):
-        if sign in expression:
-            raise ValueError(f"--context: got {expression} ({what}); allowed: one name:key=value:key=value")
-    name, *parts = expression.split(":")
-    names = (*KERNELS, *_CONTEXTS)
-    if name not in names:
-        raise ValueError(f"--context: got {name!r}; allowed: {', '.join(names)}")
-    function = ec.contexts.kernel if name in KERNELS else getattr(ec.contexts, name)
-    fixed: dict[str, Any] = {"kernel": name} if name in KERNELS else {}
-    allowed = [key for key in list(inspect.signature(function).parameters)[1:] if key != "A" and key not in fixed]
-    options: dict[str, Any] = {}
-    for part in parts:
-        key, equals, text = part.partition("=")
-        if not equals or key not in allowed:
-            known = ", ".join(f"{key}=..." for key in allowed) or "no keys"
-            raise ValueError(f"--context: got {part!r} for {name}; allowed: {known}")
-        options[key] = _value(text)
-    return function(data, **fixed, **options)
+def _read(arguments: argparse.Namespace) -> Input:
+    drop = [name for names in arguments.drop or [] for name in names.split(",")]
+    with Stage(f"reading {arguments.input}"):
+        source = read(
+            arguments.input,
+            arguments.format,
+            drop=drop,
+            label=arguments.label,
+            standardize=arguments.standardize,
+            directed=arguments.directed,
+        )
+    for note in source.notes:
+        print(f"{arguments.input}: {note}")
+    return source
 
 
-def _value(text: str) -> Any:
-    if text in ("true", "True", "false", "False"):
-        return text in ("true", "True")
-    for kind in (int, float):
+def _built(arguments: argparse.Namespace, expression: str, node: Node, source: Input) -> Any:
+    with Stage(f"context {expression}"):
+        context = node.build(source)
+    n, m = context.shape
+    print(f"{arguments.input}: {expression}, {n} inputs x {m} context values, {context.dtype}")
+    return context
+
+
+def _options(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {
+        "k": arguments.rank,
+        "tol": arguments.tol,
+        "seed": arguments.seed,
+        "max_memory": arguments.max_memory,
+    }
+
+
+def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan:
+    """The plan of the run; where it needs more than --max-memory, an error that says which rank would fit."""
+    operator = deflated_operator(context)
+    k = max(1, min(arguments.rank, min(context.shape) - 1))
+
+    def plan(k: int) -> ec.Plan:
+        return ec.plan(operator, k, tol=arguments.tol, max_memory=arguments.max_memory)
+
+    try:
+        return plan(k)
+    except ValueError as error:
+        if not str(error).startswith("max_memory"):
+            raise
+        fits = _largest(k - 1, plan)
+        advice = f"--rank {fits} would fit" if fits else "no rank would fit"
+        raise ValueError(f"--max-memory: too little for rank {k}: {error}; {advice}") from error
+
+
+def _largest(high: int, plan: Any) -> int:
+    """The largest k up to `high` for which plan(k) does not fail, 0 for none."""
+    low = 0
+    while low < high:
+        middle = (low + high + 1) // 2
         try:
-            return kind(text)
+            plan(middle)
+            low = middle
         except ValueError:
-            continue
-    return text
+            high = middle - 1
+    return low
 
 
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"got {value}; allowed: an integer >= 1")
-    return value
-
-
-def _output_path(source: str, out: str | None) -> str:
-    name = os.path.splitext(os.path.basename(source))[0] + ".spectrum.npz"
-    if out is None:
-        return name
-    if os.path.isdir(out) or out.endswith(os.sep):
-        os.makedirs(out, exist_ok=True)
-        return os.path.join(out, name)
-    _require_folder("--out", out)
-    return out
-
-
-def _require_folder(option: str, path: str) -> None:
-    folder = os.path.dirname(os.path.abspath(path))
-    if not os.path.isdir(folder):
-        raise ValueError(f"{option}: got {path}; allowed: a file in a folder that exists ({folder} does not)")
-
-
-# -- output ----------------------------------------------------------------------------------------------------------
-
-
-def _computed(name: str, context: Any, **options: Any) -> Spectrum:
-    with _Progress(name) as progress:
-        spectrum = ec.spectrum(context, callback=progress.report, **options)
+def _computed(name: str, context: Any, tol: float = 1e-3, **options: Any) -> Spectrum:
+    with Stage(name, tol) as stage:
+        spectrum = ec.spectrum(context, tol=tol, callback=stage.report, **options)
     spectrum.name = name
     return spectrum
 
 
-class _Progress:
-    """One line on a terminal: sweep, basis size, worst residual. Elsewhere nothing."""
+def _plot(arguments: argparse.Namespace, spectra: dict[str, Spectrum]) -> None:
+    if arguments.plot:
+        plot_spectra(spectra, arguments.plot)
+        print(f"wrote {arguments.plot}")
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.show: Callable[[str], None] = lambda text: None
-        self.status: Any = None
 
-    def __enter__(self) -> _Progress:
-        if not sys.stderr.isatty():
-            return self
-        try:
-            from rich.console import Console
-        except ImportError:
-            self.show = lambda text: print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-            return self
-        self.status = Console(stderr=True).status(self.name)
-        self.status.start()
-        self.show = self.status.update
-        return self
+# -- arguments -------------------------------------------------------------------------------------------------------
 
-    def __exit__(self, *error: Any) -> None:
-        if self.status is not None:
-            self.status.stop()
-        else:
-            self.show("")
 
-    def report(self, info: Any) -> bool:
-        worst = float(np.max(info.residuals)) if len(info.residuals) else float("nan")
-        where = f"sweep {info.sweep}, basis {info.basis_size}"
-        self.show(f"{self.name}: {where}, worst residual {worst:.1e}, {info.elapsed:.1f} s")
-        return False
+def _positive(text: str) -> int:
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: an integer >= 1")
+    return value
+
+
+def _bytes(text: str) -> int:
+    match = re.fullmatch(r"([0-9.]+)\s*([A-Za-z]*)", text.strip())
+    units = {unit.lower(): size for unit, size in _UNITS.items()}
+    try:
+        value = int(float(match[1]) * units[match[2].lower()]) if match else 0
+    except (ValueError, KeyError):
+        value = 0
+    if value < 1:
+        allowed = ", ".join(unit for unit in _UNITS if unit)
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: a number > 0 with {allowed} or nothing, as 2GB")
+    return value
+
+
+def _output_path(source: str, out: str | None) -> str:
+    name = _stem(source) + ".spectrum.npz"
+    if out is not None and (os.path.isdir(out) or out.endswith(os.sep)):
+        _require_writable_folder("--out", out)
+        return os.path.join(out, name)
+    path = name if out is None else out
+    _require_writable("--out", path)
+    return path
+
+
+def _stem(source: str) -> str:
+    return os.path.splitext(os.path.basename(source))[0]
+
+
+def _require_writable(option: str, path: str) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ValueError(f"{option}: got {path}; allowed: a file in a folder that exists ({folder} does not)")
+    if os.path.isdir(path):
+        raise ValueError(f"{option}: got {path}, a folder; allowed: a file")
+    _try_writing(option, folder)
+
+
+def _require_writable_folder(option: str, folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"{option}: got {folder}; allowed: a folder ({error.strerror or error})") from error
+    _try_writing(option, folder)
+
+
+def _try_writing(option: str, folder: str) -> None:
+    """Before the long work, not after it."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"{option}: nothing can be written in {folder} ({error.strerror or error})") from error
+
+
+def _check_plot(path: str | None) -> None:
+    if path:
+        _require_writable("--plot", path)
+        check_plot("--plot", path)
+
+
+# -- one spectrum ----------------------------------------------------------------------------------------------------
 
 
 def _print_spectra(spectra: dict[str, Spectrum]) -> None:
@@ -258,7 +355,7 @@ def _print_spectra(spectra: dict[str, Spectrum]) -> None:
     header = ["i"] + [text for name in spectra for text in (f"s ({name})", "residual")]
     longest = max(spectrum.k for spectrum in spectra.values())
     rows = [_row(i, spectra) for i in _shown(longest)]
-    _print_table(header, rows)
+    print_table(header, rows)
     for name, spectrum in spectra.items():
         good = int(np.count_nonzero(spectrum.converged))
         print(f"{name}: {_usefulness(spectrum)}; {good} of {spectrum.k} values converged, {spectrum.method}")
@@ -292,35 +389,56 @@ def _usefulness(spectrum: Spectrum) -> str:
     return f"usefulness tau = {result.tau:.4f} at d = {result.d} (d0 = {result.d0}, lower is better)"
 
 
-def _print_table(header: list[str], rows: list[list[str]]) -> None:
-    try:
-        from rich import box
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        _print_plain(header, rows)
-        return
-    if not sys.stdout.isatty():
-        _print_plain(header, rows)
-        return
-    table = Table(box=box.SIMPLE_HEAD)
-    for title in header:
-        table.add_column(title, justify="right")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+# -- several ---------------------------------------------------------------------------------------------------------
 
 
-def _print_plain(header: list[str], rows: list[list[str]]) -> None:
-    widths = [max(len(row[j]) for row in [header, *rows]) for j in range(len(header))]
-    for row in [header, *rows]:
-        print("  ".join(text.rjust(width) for text, width in zip(row, widths, strict=True)))
+def _ranked(spectra: dict[str, Spectrum], d0: int) -> list[tuple[str, Usefulness, bool]]:
+    """Name, usefulness and whether tau says nothing (the context is extremely weak or strong); those come last."""
+    found = []
+    for name, spectrum in spectra.items():
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            result = spectrum.usefulness(d0)
+        found.append((name, result, bool(caught) or math.isinf(result.tau)))
+    return sorted(found, key=lambda entry: (entry[2], entry[1].tau))
 
 
-def _show_warning(message: Any, category: Any, filename: str, lineno: int, file: Any = None, line: Any = None) -> None:
-    print(f"eigencontext: warning: {_one_line(message)}", file=sys.stderr)
+def _print_ranking(ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum]) -> None:
+    rows = []
+    for place, (name, result, extreme) in enumerate(ranked, 1):
+        spectrum = spectra[name]
+        s = [f"{spectrum.singular_values[i]:.4f}" if i < spectrum.k else "" for i in (0, result.d)]
+        good = f"{int(np.count_nonzero(spectrum.converged))}/{spectrum.k}"
+        rows.append([str(place), name, f"{result.tau:.4f}{'*' if extreme else ''}", str(result.d), *s, good])
+    print_table(["place", "context", "tau", "d", "s_1", "s_d+1", "converged"], rows)
+    print(f"usefulness tau over d0 = {ranked[0][1].d0} values; lower is better")
+    if any(extreme for _, _, extreme in ranked):
+        print("* extremely weak or strong: tau says nothing of this context, which is therefore last")
 
 
-def _one_line(error: Any) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+def _write_comparison(
+    arguments: argparse.Namespace, ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum], d0: int
+) -> None:
+    stem = os.path.join(arguments.out, _stem(arguments.input))
+    entries = []
+    for place, (name, result, extreme) in enumerate(ranked, 1):
+        spectrum = spectra[name]
+        path = f"{stem}.{place}-{re.sub('[^A-Za-z0-9.=+-]+', '_', name)[:60]}.npz"
+        spectrum.save(path)
+        entries.append(
+            {
+                "context": name,
+                "tau": result.tau if math.isfinite(result.tau) else None,
+                "d": result.d,
+                "extreme": extreme,
+                "singular_values": spectrum.singular_values.tolist(),
+                "residuals": spectrum.residuals.tolist(),
+                "converged": spectrum.converged.tolist(),
+                "method": spectrum.method,
+                "file": os.path.basename(path),
+            }
+        )
+    comparison = {"input": arguments.input, "rank": arguments.rank, "d0": d0, "contexts": entries}
+    with open(f"{stem}.compare.json", "w", encoding="utf-8") as file:
+        json.dump(comparison, file, indent=1, allow_nan=False)
+    print(f"wrote {stem}.compare.json, {', '.join(entry['file'] for entry in entries)}")

@@ -13,18 +13,32 @@ if TYPE_CHECKING:
 
 def plot_spectra(spectra: dict[str, Spectrum], path: str | os.PathLike) -> None:
     """Decay of the singular values of several spectra, with the usefulness curve of each, written to `path`."""
+    draw_spectra(spectra).savefig(path, dpi=120)
+
+
+def draw_spectra(spectra: dict[str, Spectrum]) -> Any:
+    """The matplotlib Figure of `plot_spectra`: decays on the left, usefulness curves on the right."""
     figure = _figure()(figsize=(10, 4), layout="constrained")
     decay, curve = figure.subplots(1, 2)
-    for name, spectrum in spectra.items():
-        _draw_decay(decay, name, spectrum)
-        _draw_curve(curve, name, spectrum)
+    for j, (name, spectrum) in enumerate(spectra.items()):
+        _draw_decay(decay, name, spectrum, f"C{j}")
+        _draw_curve(curve, name, spectrum, f"C{j}")
     decay.set(xlabel="i", ylabel="singular value $s_i$", ylim=(0, 1.05), title="Decay of the spectrum")
     curve.set(xlabel="d", ylabel=r"$\tau_d$", title="Usefulness (lower is better)")
     for axes in (decay, curve):
         axes.grid(alpha=0.3)
         if axes.has_data():
-            axes.legend()
-    figure.savefig(path, dpi=120)
+            axes.legend(fontsize="small")
+    return figure
+
+
+def check_plot(argument: str, path: str) -> None:
+    """Whether matplotlib is there and can write such a file, before anything is computed."""
+    endings = _figure()().canvas.get_supported_filetypes()
+    ending = os.path.splitext(path)[1].lstrip(".").lower()
+    if ending not in endings:
+        allowed = ", ".join(f".{name}" for name in sorted(endings))
+        raise ValueError(f"{argument}: got {path}; allowed: a file that ends in {allowed}")
 
 
 def _figure() -> Any:
@@ -35,18 +49,18 @@ def _figure() -> Any:
     return Figure
 
 
-def _draw_decay(axes: Any, name: str, spectrum: Spectrum) -> None:
+def _draw_decay(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
     s = spectrum.singular_values
     if len(s) == 0:
         return
     index = np.arange(1, len(s) + 1)
-    (line,) = axes.plot(index, s, marker=".", label=name)
+    axes.plot(index, s, marker=".", label=name, color=colour)
     # each value is within its residual of a singular value
     low, high = np.maximum(s - spectrum.residuals, 0), np.minimum(s + spectrum.residuals, 1)
-    axes.fill_between(index, low, high, color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.fill_between(index, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _draw_curve(axes: Any, name: str, spectrum: Spectrum) -> None:
+def _draw_curve(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
     import warnings
 
     try:
@@ -59,6 +73,7 @@ def _draw_curve(axes: Any, name: str, spectrum: Spectrum) -> None:
     index = np.arange(1, len(result.curve) + 1)
     if not finite.any():
         return
-    (line,) = axes.plot(index[finite], result.curve[finite], label=f"{name}: {result.tau:.3f} at d = {result.d}")
+    label = f"{name}: {result.tau:.3f} at d = {result.d}"
+    axes.plot(index[finite], result.curve[finite], label=label, color=colour)
     if result.d and np.isfinite(result.tau):
-        axes.plot([result.d], [result.tau], marker="o", color=line.get_color())
+        axes.plot([result.d], [result.tau], marker="o", color=colour)

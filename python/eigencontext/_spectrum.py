@@ -16,7 +16,7 @@ from ._arguments import check_flag, check_integer
 from ._linalg import svd
 from ._results import ClusterWarning, ConvergenceWarning
 from .contexts._base import Conditional, Context
-from .operators import deflated
+from .operators import Operator, deflated
 
 __all__ = ["Spectrum", "load_spectrum", "spectrum"]
 
@@ -217,7 +217,7 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
     if k == 0:
         return _nothing(ctx, asked)
-    M_0 = deflated(ctx.operator, root_p, root_q)
+    M_0 = deflated_operator(ctx)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = svd(M_0, k, **svd_options)
@@ -251,6 +251,11 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
         floor=floor,
         **_of_context(ctx, asked),
     )
+
+
+def deflated_operator(ctx: Context) -> Operator:
+    """M_0 = M - sqrt(p) sqrt(q)^T, what the solver works on."""
+    return deflated(ctx.operator, np.sqrt(ctx.p_x), np.sqrt(ctx.p_a))
 
 
 def _warn_again(caught: list[Any], all_converged: bool, ends_in_zeros: bool) -> None:

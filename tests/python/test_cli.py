@@ -1,6 +1,8 @@
 """The command line, in processes of its own."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,10 +10,13 @@ import time
 
 import numpy as np
 import pytest
+import scipy.io
 import scipy.sparse as sp
 
 import eigencontext as ec
+from eigencontext import _cli
 from eigencontext.__main__ import main
+from eigencontext._spectrum import deflated_operator
 
 COMMAND = [sys.executable, "-m", "eigencontext"]
 X = np.random.default_rng(0).normal(size=(120, 4))
@@ -32,11 +37,23 @@ def only_line(stderr):
 def error_here(arguments, capsys):
     """Of main() in this process: the same code, without a second of imports each."""
     try:
-        code = main(list(arguments))
+        code = main([str(argument) for argument in arguments])
     except SystemExit as stop:  # argparse
         code = stop.code
     assert code == 2
-    return only_line(capsys.readouterr().err)
+    return capsys.readouterr().err
+
+
+def out_here(arguments, capsys):
+    assert main([str(argument) for argument in arguments]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("x.npy", X)
+    return tmp_path
 
 
 def test_demo(tmp_path):
@@ -110,37 +127,214 @@ def test_info_and_version(tmp_path):
     assert "demo" in run(folder=tmp_path).stdout
 
 
-def test_errors_are_one_line(tmp_path, monkeypatch, capsys):
-    monkeypatch.chdir(tmp_path)
-    np.save(tmp_path / "x.npy", X)
-    np.save(tmp_path / "nan.npy", np.where(X > 1, np.nan, X))
-    np.save(tmp_path / "complex.npy", X + 1j)
-    np.savez(tmp_path / "two.npz", a=X, b=X)
-    (tmp_path / "text.npy").write_text("nothing")
+# -- formats ---------------------------------------------------------------------------------------------------------
+
+
+def test_tables(here, capsys):
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    frame = pandas.DataFrame(X, columns=list("abcd")).assign(kind=["p", "q", "r"] * 40)
+    frame.to_csv("t.csv", index=False)
+    frame.to_parquet("t.parquet")
+    Z = (X[:, 1:] - X[:, 1:].mean(0)) / X[:, 1:].std(0)
+    expected = ec.spectrum(ec.contexts.kernel(Z, bandwidth=2), k=4).singular_values
+    for name in ("t.csv", "t.parquet"):
+        options = ("--context", "rbf:bandwidth=2", "--rank", 4, "--drop", "a", "--standardize", "--out", "s.npz")
+        out = out_here(("spectrum", name, *options), capsys)
+        assert f"{name}: columns used: b, c, d\n" in out
+        assert f"{name}: columns not used, as they are not numeric: kind ('p' in row 1)\n" in out
+        np.testing.assert_allclose(ec.load_spectrum("s.npz").singular_values, expected, atol=1e-9)
+    assert "neighbors" in out_here(("spectrum", "t.csv", "--rank", 2), capsys)
+    out_here(("spectrum", "t.csv", "--rank", 2, "--label", "kind", "--context", "labels", "--out", "l.npz"), capsys)
+    labelled = ec.load_spectrum("l.npz")
+    np.testing.assert_allclose(labelled.singular_values, [1, 1], atol=1e-12)
+    assert labelled.transform(["q"]).shape == (1, 2)
+
+
+def test_edges_and_matrix_market(here, capsys):
+    with open("ring.edges", "w") as file:
+        file.writelines(f"{i} {(i + 1) % 12}\n" for i in range(12))
+    out = out_here(("spectrum", "ring.edges", "--rank", 3, "--tol", "1e-9"), capsys)
+    assert "ring.edges: graph, 12 inputs" in out and "undirected graph of 12 nodes" in out
+    expected = np.sort(np.abs(np.cos(2 * np.pi * np.arange(1, 12) / 12)))[::-1][:3]
+    np.testing.assert_allclose(ec.load_spectrum("ring.spectrum.npz").singular_values, expected, atol=1e-9)
+    out_here(("spectrum", "ring.edges", "--rank", 3, "--directed", "--out", "d.npz"), capsys)
+    np.testing.assert_allclose(ec.load_spectrum("d.npz").singular_values, 1, atol=1e-12)  # a permutation
+    C = np.random.default_rng(1).poisson(1.0, size=(9, 7)) + 1.0
+    scipy.io.mmwrite("c.mtx", sp.csr_array(C))
+    assert "c.mtx: counts, 9 inputs x 7" in out_here(("spectrum", "c.mtx", "--rank", 3), capsys)
+    os.rename("c.mtx", "c.data")
+    assert "counts" in out_here(("spectrum", "c.data", "--format", "mtx", "--rank", 3), capsys)
+
+
+# -- compare ---------------------------------------------------------------------------------------------------------
+
+
+def test_compare_ranks_by_usefulness(here, capsys):
+    pytest.importorskip("matplotlib")
+    texts = ["rbf:bandwidth=1", "neighbors:n_neighbors=10", "0.5*rbf+0.5*neighbors", "neighbors@rbf:bandwidth=2"]
+    options = ("--contexts", ",".join(texts), "--rank", 20, "--d0", 15, "--out", "new/here", "--plot", "c.png")
+    out = out_here(("compare", "x.npy", *options), capsys)
+    with open("new/here/x.compare.json") as file:
+        comparison = json.load(file)
+    near, rbf = ec.contexts.neighbors(X, 10), ec.contexts.kernel(X, bandwidth=1)
+    mixed = ec.contexts.mixture([ec.contexts.kernel(X), ec.contexts.neighbors(X)], [0.5, 0.5])
+    both = ec.contexts.neighbors(X) @ ec.contexts.kernel(X, bandwidth=2)
+    contexts = dict(zip(texts, (rbf, near, mixed, both), strict=True))
+    tau = {name: ec.spectrum(ctx, k=20).usefulness(15).tau for name, ctx in contexts.items()}
+    assert [entry["context"] for entry in comparison["contexts"]] == sorted(tau, key=tau.get)
+    assert (comparison["rank"], comparison["d0"], comparison["input"]) == (20, 15, "x.npy")
+    lines = [line.split() for line in out.splitlines() if line.strip()[:1].isdigit()]
+    assert [line[1] for line in lines] == sorted(tau, key=tau.get)
+    for place, entry in enumerate(comparison["contexts"], 1):
+        assert entry["tau"] == pytest.approx(tau[entry["context"]], abs=1e-12) and not entry["extreme"]
+        assert f"{entry['tau']:.4f}" == lines[place - 1][2]
+        saved = ec.load_spectrum(os.path.join("new/here", entry["file"]))
+        assert saved.name == entry["context"] and entry["file"].startswith(f"x.{place}-")
+        assert saved.singular_values.tolist() == entry["singular_values"] and saved.k == 20
+    assert "d0 = 15" in out and os.path.getsize("c.png") > 1000 and "*" not in out.replace("0.5*", "")
+
+
+def test_compare_puts_extreme_contexts_last(here, capsys):
+    """Spectra that end are compared with zeros up to the same d0; where tau says nothing, it does not rank."""
+    weak, strong = "rbf:bandwidth=1e9", "rbf:bandwidth=1e-4"
+    out = out_here(("compare", "x.npy", "--contexts", f"{weak},{strong},rbf", "--rank", 16), capsys)
+    with open("x.compare.json") as file:
+        entries = json.load(file)["contexts"]
+    assert [entry["context"] for entry in entries][0] == "rbf"
+    assert [entry["extreme"] for entry in entries] == [False, True, True]
+    assert entries[2]["tau"] is None  # all s = 1: infinite
+    assert "tau says nothing of this context" in out and out.count("*") == 3
+
+
+def test_compare_without_a_plot_writes_no_picture(here, capsys):
+    out_here(("compare", "x.npy", "--contexts", "rbf,neighbors", "--rank", 4), capsys)
+    with open("x.compare.json") as file:
+        spectra = [entry["file"] for entry in json.load(file)["contexts"]]
+    assert sorted(os.listdir()) == sorted(["x.npy", "x.compare.json", *spectra])
+
+
+# -- plan and memory -------------------------------------------------------------------------------------------------
+
+
+def test_plan(here, capsys):
+    options = ("--context", "rbf:bandwidth=2", "--rank", 5)
+    out = out_here(("spectrum", "x.npy", *options, "--plan"), capsys)
+    assert str(ec.plan(deflated_operator(ec.contexts.kernel(X, bandwidth=2)), 5)) in out
+    out = out_here(("compare", "x.npy", "--contexts", "rbf,neighbors", "--plan"), capsys)
+    assert out.count("plan for the 119 largest") == 2
+    assert os.listdir() == ["x.npy"]
+
+
+def test_max_memory_is_obeyed_and_says_what_would_fit(here, capsys):
+    np.save("big.npy", np.random.default_rng(0).normal(size=(1500, 3)))
+    options = ("spectrum", "big.npy", "--context", "rbf", "--plan", "--rank")
+    message = error_here((*options, 100, "--max-memory", "1MB"), capsys)
+    assert "--max-memory: too little for rank 100: max_memory: got 1000000 bytes; allowed: at least" in message
+    fits = int(re.search(r"; --rank (\d+) would fit", only_line(message))[1])
+    assert "memory" in out_here((*options, fits, "--max-memory", "1MB"), capsys)
+    assert f"--rank {fits} would fit" in error_here((*options, fits + 1, "--max-memory", "1MB"), capsys)
+    assert "no rank would fit" in error_here((*options, 100, "--max-memory", "1kB"), capsys)
+    planned = out_here((*options, 20, "--max-memory", "1MB"), capsys)
+    assert "held to" in planned and "held to" not in out_here((*options, 20), capsys)
+    out_here(("spectrum", "big.npy", "--context", "rbf", "--rank", fits, "--max-memory", "1MB"), capsys)
+
+
+@pytest.mark.parametrize(
+    "text, size",
+    [("2GB", 2 * 10**9), ("500MB", 5 * 10**8), ("1.5GiB", 3 * 2**29), ("64 kb", 64000), ("100", 100), ("7B", 7)],
+)
+def test_sizes(text, size):
+    assert _cli._bytes(text) == size
+
+
+# -- errors ----------------------------------------------------------------------------------------------------------
+
+
+def test_errors_are_one_line(here, capsys):
+    np.save("nan.npy", np.where(X > 1, np.nan, X))
+    np.save("complex.npy", X + 1j)
+    np.savez("two.npz", a=X, b=X)
+    np.save("o.npy", np.array([print], dtype=object), allow_pickle=True)
+    (here / "text.npy").write_text("nothing")
+    (here / "empty.csv").write_text("")
     cases = {
-        ("spectrum", "none.npy"): "none.npy",
-        ("spectrum", "text.npy"): "",
-        ("spectrum", "x.csv"): "allowed: .npy or .npz",
-        ("spectrum", "two.npz"): "one that is named X",
+        ("spectrum", "none.npy"): "INPUT: none.npy does not exist",
+        ("spectrum", "text.npy"): "text.npy is no .npy file",
+        ("spectrum", "o.npy"): "o.npy holds a pickle, which is refused",
+        ("spectrum", "empty.csv"): "empty.csv is empty",
+        ("spectrum", "x.xls"): "x.xls does not exist",
+        ("spectrum", "two.npz"): "one array, or one named X",
         ("spectrum", "nan.npy"): "finite",
         ("spectrum", "complex.npy"): "complex",
-        ("spectrum", "x.npy", "--context", "other"): "allowed: rbf",
-        ("spectrum", "x.npy", "--context", "rbf:width=2"): "allowed: bandwidth=",
         ("spectrum", "x.npy", "--context", "rbf:bandwidth=0"): "bandwidth",
         ("spectrum", "x.npy", "--context", "rbf:bandwidth=wide"): "bandwidth",
-        ("spectrum", "x.npy", "--context", "rbf+neighbors"): "mixture",
+        ("spectrum", "x.npy", "--context", "rbf,neighbors"): "--context: got 2 contexts; allowed: one",
         ("spectrum", "x.npy", "--context", "counts"): "negative",
-        ("spectrum", "x.npy", "--rank", "0"): "rank",
-        ("spectrum", "x.npy", "--rank", "many"): "rank",
+        ("spectrum", "x.npy", "--context", "labels"): "labels needs labels; allowed: --label COLUMN",
+        ("spectrum", "x.npy", "--drop", "a"): "--drop: got ['a'] for .npy",
+        ("spectrum", "x.npy", "--format", "npz"): "x.npy is no .npz file",
+        ("spectrum", "x.npy", "--format", "xls"): "--format",
+        ("spectrum", "x.npy", "--rank", "0"): "--rank: got 0; allowed: an integer >= 1",
+        ("spectrum", "x.npy", "--rank", "many"): "--rank: got many; allowed: an integer >= 1",
         ("spectrum", "x.npy", "--rank", "3", "--tol", "-1"): "tol",
+        ("spectrum", "x.npy", "--max-memory", "2XB"): "--max-memory: got 2XB; allowed: a number > 0 with",
+        ("spectrum", "x.npy", "--max-memory", "0"): "--max-memory: got 0; allowed",
+        ("spectrum", "x.npy", "--max-memory", "1.2.3GB"): "--max-memory: got 1.2.3GB; allowed",
         ("spectrum", "x.npy", "--out", "no/such/s.npz"): "--out",
         ("spectrum", "x.npy", "--plot", "no/such/s.png"): "--plot",
+        ("spectrum", "x.npy", "--plot", "."): "--plot: got ., a folder; allowed: a file",
+        ("spectrum", "x.npy", "--plot", "s.xls"): "--plot: got s.xls; allowed: a file that ends in .",
+        ("spectrum", "x.npy", "--out", "x.npy/"): "--out: got x.npy/; allowed: a folder",
+        ("compare", "x.npy"): "--contexts",
+        ("compare", "x.npy", "--contexts", "rbf,rbf"): "--contexts: got rbf twice",
+        ("compare", "x.npy", "--contexts", "rbf", "--rank", "1"): "--rank: got 1; allowed: 2 .. --rank",
+        ("compare", "x.npy", "--contexts", "rbf", "--rank", "5", "--d0", "6"): "--d0: got 6; allowed: 2 .. --rank",
+        ("compare", "x.npy", "--contexts", "rbf", "--out", "x.npy"): "--out: got x.npy; allowed: a folder",
         ("unknown",): "unknown",
     }
     for arguments, message in cases.items():
-        assert message in error_here(arguments, capsys), arguments
+        assert message in only_line(error_here(arguments, capsys)), arguments
     for arguments in (("spectrum", "none.npy"), ("unknown",)):
-        only_line(run(*arguments, folder=tmp_path, code=2).stderr)
+        only_line(run(*arguments, folder=here, code=2).stderr)
+    assert not [name for name in os.listdir() if "spectrum" in name or "compare" in name]
+
+
+@pytest.mark.parametrize(
+    "text, position", [("other", 0), ("rbf:width=2", 4), ("0.5*rbf+0.6*rbf", 0), ("neighbors@rbf:bandwidth", 23)]
+)
+def test_errors_in_expressions_show_where(here, capsys, text, position):
+    for arguments in (("spectrum", "x.npy", "--context", text), ("compare", "x.npy", "--contexts", text)):
+        first, *pointer = error_here(arguments, capsys).rstrip("\n").split("\n")
+        assert f"at position {position + 1}; allowed: " in only_line(first)
+        assert pointer == [f"  {text}", f"  {' ' * position}^"]
+
+
+def test_outputs_are_tried_before_the_work(here, capsys, monkeypatch):
+    def refused(**options):
+        raise PermissionError(13, "Permission denied")
+
+    def never(*arguments, **options):
+        raise AssertionError("reading began")
+
+    monkeypatch.setattr(_cli.tempfile, "TemporaryFile", refused)
+    monkeypatch.setattr(_cli, "read", never)
+    for arguments in (
+        ("spectrum", "x.npy"),
+        ("spectrum", "x.npy", "--out", "s.npz"),
+        ("compare", "x.npy", "--contexts", "rbf"),
+    ):
+        message = only_line(error_here(arguments, capsys))
+        assert "--out: nothing can be written in " in message and "(Permission denied)" in message
+
+
+def test_without_pandas_or_matplotlib(here, capsys, monkeypatch):
+    (here / "t.csv").write_text("a,b\n1,2\n")
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    assert "needs pandas: pip install 'eigencontext[io]'" in error_here(("spectrum", "t.csv"), capsys)
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    message = error_here(("spectrum", "none.npy", "--plot", "s.png"), capsys)  # before the input is looked at
+    assert "plotting needs matplotlib: pip install 'eigencontext[demo]'" in message
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as in POSIX")
