@@ -399,7 +399,8 @@ def _ranked(spectra: dict[str, Spectrum], d0: int) -> list[tuple[str, Usefulness
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = spectrum.usefulness(d0)
-        found.append((name, result, bool(caught) or math.isinf(result.tau)))
+        endless = result.tau * spectrum.floor >= 1  # 1 - s^2 can't be told from 0
+        found.append((name, result, bool(caught) or endless))
     return sorted(found, key=lambda entry: (entry[2], entry[1].tau))
 
 
