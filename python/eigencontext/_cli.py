@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
 import re
 import sys
@@ -14,19 +12,17 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-import numpy as np
-
 import eigencontext as ec
 
-from ._console import Stage, one_line, print_table, show_warning
+from ._console import Stage, one_line, show_warning
 from ._expression import ExpressionError, Node, known, parse
 from ._plot import check_plot, plot_spectra
 from ._read import FORMATS, Input, read
+from ._report import print_ranking, print_spectra, rank_by_usefulness, write_comparison
 from ._spectrum import Spectrum, deflated_operator
-from .metrics import D0, Usefulness
+from .metrics import D0
 
 _DEMO_CONTEXTS = ("rbf", "neighbors")
-_ROWS_SHOWN = 12
 _UNITS = {"": 1, "B": 1}
 _UNITS |= {f"{prefix}B": 1000**power for power, prefix in enumerate(("k", "M", "G", "T"), 1)}
 _UNITS |= {f"{prefix}iB": 1024**power for power, prefix in enumerate(("K", "M", "G", "T"), 1)}
@@ -139,7 +135,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     spectra = {}
     for name, node in parse(",".join(_DEMO_CONTEXTS)):
         spectra[name] = _computed(name, node.build(source), k=arguments.rank)
-    _print_spectra(spectra)
+    print_spectra(spectra)
     written = []
     for name, spectrum in spectra.items():
         written.append(os.path.join(arguments.out, f"demo-{name}.npz"))
@@ -164,7 +160,7 @@ def _spectrum(arguments: argparse.Namespace) -> None:
         print(plan)
         return
     spectrum = _computed(expression, context, **_options(arguments))
-    _print_spectra({expression: spectrum})
+    print_spectra({expression: spectrum})
     print(f"{spectrum.method} ({spectrum.reason}); {spectrum.sweeps} sweeps, stopped: {spectrum.stop_reason}")
     spectrum.save(path)
     print(f"wrote {path}")
@@ -189,9 +185,11 @@ def _compare(arguments: argparse.Namespace) -> None:
             print(f"{expression}: {plan}")
         return
     spectra = {name: _computed(name, context, **_options(arguments)) for name, context in contexts.items()}
-    ranked = _ranked(spectra, d0)
-    _print_ranking(ranked, spectra)
-    _write_comparison(arguments, ranked, spectra, d0)
+    ranked = rank_by_usefulness(spectra, d0)
+    print_ranking(ranked, spectra)
+    about = {"input": arguments.input, "rank": arguments.rank, "d0": d0}
+    paths = write_comparison(os.path.join(arguments.out, _stem(arguments.input)), about, ranked, spectra)
+    print(f"wrote {', '.join(paths)}")
     _plot(arguments, {name: spectra[name] for name, _, _ in ranked})
 
 
@@ -345,101 +343,3 @@ def _check_plot(path: str | None) -> None:
     if path:
         _require_writable("--plot", path)
         check_plot("--plot", path)
-
-
-# -- one spectrum ----------------------------------------------------------------------------------------------------
-
-
-def _print_spectra(spectra: dict[str, Spectrum]) -> None:
-    """s_i and residual of every spectrum, side by side, then the usefulness."""
-    header = ["i"] + [text for name in spectra for text in (f"s ({name})", "residual")]
-    longest = max(spectrum.k for spectrum in spectra.values())
-    rows = [_row(i, spectra) for i in _shown(longest)]
-    print_table(header, rows)
-    for name, spectrum in spectra.items():
-        good = int(np.count_nonzero(spectrum.converged))
-        print(f"{name}: {_usefulness(spectrum)}; {good} of {spectrum.k} values converged, {spectrum.method}")
-
-
-def _shown(k: int) -> list[int]:
-    """The first few of 0 ... k-1, then every doubling, then the last."""
-    index = list(range(min(k, _ROWS_SHOWN)))
-    i = 16
-    while i < k:
-        index.append(i - 1)
-        i *= 2
-    return index + [k - 1] if k > _ROWS_SHOWN and index[-1] != k - 1 else index
-
-
-def _row(i: int, spectra: dict[str, Spectrum]) -> list[str]:
-    row = [str(i + 1)]
-    for spectrum in spectra.values():
-        if i < spectrum.k:
-            row += [f"{spectrum.singular_values[i]:.6f}", f"{spectrum.residuals[i]:.1e}"]
-        else:
-            row += ["", ""]
-    return row
-
-
-def _usefulness(spectrum: Spectrum) -> str:
-    try:
-        result = spectrum.usefulness()
-    except ValueError as error:
-        return f"usefulness not defined ({error})"
-    return f"usefulness tau = {result.tau:.4f} at d = {result.d} (d0 = {result.d0}, lower is better)"
-
-
-# -- several ---------------------------------------------------------------------------------------------------------
-
-
-def _ranked(spectra: dict[str, Spectrum], d0: int) -> list[tuple[str, Usefulness, bool]]:
-    """Name, usefulness and whether tau says nothing (the context is extremely weak or strong); those come last."""
-    found = []
-    for name, spectrum in spectra.items():
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            result = spectrum.usefulness(d0)
-        endless = result.tau * spectrum.floor >= 1  # 1 - s^2 can't be told from 0
-        found.append((name, result, bool(caught) or endless))
-    return sorted(found, key=lambda entry: (entry[2], entry[1].tau))
-
-
-def _print_ranking(ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum]) -> None:
-    rows = []
-    for place, (name, result, extreme) in enumerate(ranked, 1):
-        spectrum = spectra[name]
-        s = [f"{spectrum.singular_values[i]:.4f}" if i < spectrum.k else "" for i in (0, result.d)]
-        good = f"{int(np.count_nonzero(spectrum.converged))}/{spectrum.k}"
-        rows.append([str(place), name, f"{result.tau:.4f}{'*' if extreme else ''}", str(result.d), *s, good])
-    print_table(["place", "context", "tau", "d", "s_1", "s_d+1", "converged"], rows)
-    print(f"usefulness tau over d0 = {ranked[0][1].d0} values; lower is better")
-    if any(extreme for _, _, extreme in ranked):
-        print("* extremely weak or strong: tau says nothing of this context, which is therefore last")
-
-
-def _write_comparison(
-    arguments: argparse.Namespace, ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum], d0: int
-) -> None:
-    stem = os.path.join(arguments.out, _stem(arguments.input))
-    entries = []
-    for place, (name, result, extreme) in enumerate(ranked, 1):
-        spectrum = spectra[name]
-        path = f"{stem}.{place}-{re.sub('[^A-Za-z0-9.=+-]+', '_', name)[:60]}.npz"
-        spectrum.save(path)
-        entries.append(
-            {
-                "context": name,
-                "tau": result.tau if math.isfinite(result.tau) else None,
-                "d": result.d,
-                "extreme": extreme,
-                "singular_values": spectrum.singular_values.tolist(),
-                "residuals": spectrum.residuals.tolist(),
-                "converged": spectrum.converged.tolist(),
-                "method": spectrum.method,
-                "file": os.path.basename(path),
-            }
-        )
-    comparison = {"input": arguments.input, "rank": arguments.rank, "d0": d0, "contexts": entries}
-    with open(f"{stem}.compare.json", "w", encoding="utf-8") as file:
-        json.dump(comparison, file, indent=1, allow_nan=False)
-    print(f"wrote {stem}.compare.json, {', '.join(entry['file'] for entry in entries)}")
