@@ -44,11 +44,14 @@ from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult 
 
 if _typing.TYPE_CHECKING:
     from . import contexts, metrics
+    from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 
 _LAZY = {
     "contexts": ("contexts", None),
     "metrics": ("metrics", None),
+    "concatenate": ("_concatenate", "concatenate"),
+    "Concatenation": ("_concatenate", "Concatenation"),
     "spectrum": ("_spectrum", "spectrum"),
     "Spectrum": ("_spectrum", "Spectrum"),
     "load_spectrum": ("_spectrum", "load_spectrum"),
@@ -56,11 +59,13 @@ _LAZY = {
 
 __all__ = [
     "ClusterWarning",
+    "Concatenation",
     "ConvergenceWarning",
     "EighResult",
     "Plan",
     "Spectrum",
     "SvdResult",
+    "concatenate",
     "contexts",
     "eigh",
     "get_num_threads",

@@ -80,6 +80,11 @@ class Spectrum:
     def k(self) -> int:
         return len(self.singular_values)
 
+    @property
+    def extendable(self) -> np.ndarray:
+        """Which functions `transform` can extend: those whose s_i is above the residual floor, (k,) bool."""
+        return self.singular_values > np.maximum(self.floor, self.residuals)
+
     def transform(self, X_new: Any) -> np.ndarray:
         """Singular functions at new inputs, mu_i(x) = (1/s_i) sum_a P(a|x) nu_i(a).
 
@@ -107,7 +112,7 @@ class Spectrum:
         right = np.ascontiguousarray(self._extended_from().astype(rows.dtype, copy=False))
         extended = np.array(rows.matmat(right)) if self.k else np.empty((rows.shape[0], 0), rows.dtype)
         s = self.singular_values
-        lost = s <= np.maximum(self.floor, self.residuals)
+        lost = ~self.extendable
         if lost.any():
             warnings.warn(
                 f"transform: {int(lost.sum())} of {self.k} singular values are below their residual floor "

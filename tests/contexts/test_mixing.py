@@ -270,3 +270,66 @@ def test_bad_convolutions():
             ec.contexts.operator(W1, P) @ other
     with pytest.raises(TypeError):
         W1 @ ec.contexts.operator(W1, P)
+
+
+# -- concatenation ---------------------------------------------------------------------------------------------------
+
+
+def spectra_of(*contexts, k=4):
+    return [ec.spectrum(ctx, k=k, tol=1e-10) for ctx in contexts]
+
+
+def test_concatenation_spans_the_union():
+    spectra = spectra_of(kernel(), ec.contexts.neighbors(X, 6), ec.contexts.labels(np.arange(40) % 5))
+    joined = ec.concatenate(spectra)
+    assert joined.left.shape == (40, 12) and "12 functions of 40 inputs" in repr(joined)
+    np.testing.assert_allclose(joined.left.T @ (joined.p_x[:, None] * joined.left), np.eye(12), atol=1e-10)
+    np.testing.assert_allclose(joined.p_x @ joined.left, 0, atol=1e-10)
+    for spectrum in spectra:
+        projected = joined.left @ (joined.left.T @ (joined.p_x[:, None] * spectrum.left))
+        np.testing.assert_allclose(projected, spectrum.left, atol=1e-8)
+    np.testing.assert_allclose(joined.shares.sum(), 12, atol=1e-9)
+    assert (np.diff(joined.shares) <= 0).all() and joined.shares[0] <= 3 + 1e-9
+    np.testing.assert_allclose(joined.transform([X, X, np.arange(40) % 5]), joined.left, atol=1e-6)
+    top = np.take_along_axis(joined.left, np.abs(joined.left).argmax(0)[None], 0)
+    assert (top > 0).all()
+
+
+def test_concatenation_of_a_spectrum_with_itself_adds_nothing():
+    [spectrum] = spectra_of(kernel())
+    joined = ec.concatenate([spectrum, spectrum])
+    np.testing.assert_allclose(joined.shares, 2, atol=1e-9)
+    p = joined.p_x[:, None]
+    np.testing.assert_allclose(joined.left @ joined.left.T * p, spectrum.left @ spectrum.left.T * p, atol=1e-9)
+    new = rng.normal(size=(5, 3))
+    inside = spectrum.transform(new)
+    coefficients, *_ = np.linalg.lstsq(spectrum.left, joined.left, rcond=None)
+    np.testing.assert_allclose(joined.transform(new), inside @ coefficients, atol=1e-8)
+
+
+def test_concatenation_leaves_out_what_cannot_be_extended():
+    [labelled] = spectra_of(ec.contexts.labels(np.arange(40) % 3), k=2)
+    independent = ec.spectrum(ec.contexts.counts(np.ones((40, 3))), k=2)
+    assert ec.concatenate([labelled, independent]).left.shape == (40, 2)
+    assert ec.concatenate([independent]).left.shape == (40, 0)
+
+
+def test_new_labels_of_a_concatenation_are_one_input_or_one_for_each():
+    first, second = spectra_of(ec.contexts.labels(["a", "b"] * 20), ec.contexts.labels(["b", "a"] * 20), k=1)
+    joined = ec.concatenate([first, second])
+    assert joined.transform(["a", "b"]).shape == joined.transform([["a", "b"], ["b", "a"]]).shape == (2, 1)
+    np.testing.assert_allclose(joined.transform([["a", "b"], ["b", "a"]]), joined.left[:2], atol=1e-9)
+
+
+def test_bad_concatenations():
+    uniform, stationary, small = spectra_of(kernel(), kernel(marginal="stationary"), ec.contexts.labels(range(5)))
+    with pytest.raises(ValueError, match="p_x of member 1 differs from that of member 0 by 0"):
+        ec.concatenate([uniform, stationary])
+    with pytest.raises(ValueError, match="member 1 has 5 inputs, member 0 has 40"):
+        ec.concatenate([uniform, small])
+    with pytest.raises(ValueError, match="spectra: got none"):
+        ec.concatenate([])
+    with pytest.raises(TypeError, match="spectra: got Spectrum; allowed: a list"):
+        ec.concatenate(uniform)
+    with pytest.raises(TypeError, match="member 1 is a ndarray"):
+        ec.concatenate([uniform, X])

@@ -32,7 +32,9 @@ class MixtureRows(Conditional):
         self.axes = rules[0].axes
 
     def __call__(self, X_new: Any) -> Operator:
-        parts = [rule(X) for rule, X in zip(self.rules, self._for_each(X_new), strict=True)]
+        parts = [
+            rule(X) for rule, X in zip(self.rules, one_for_each(X_new, [rule.axes for rule in self.rules]), strict=True)
+        ]
         n_new = [part.shape[0] for part in parts]
         if len(set(n_new)) > 1:
             raise ValueError(f"X_new: got {n_new} inputs for the members; allowed: as many for each")
@@ -41,13 +43,6 @@ class MixtureRows(Conditional):
                 parts[j] = product(parts[j], sparse(selection(kept, self.sizes[j], parts[j].dtype).T))
         weighted = [scaled(part, np.full(n_new[0], w)) for w, part in zip(self.weights, parts, strict=True)]
         return stacked(weighted, axis=1)
-
-    def _for_each(self, X_new: Any) -> Sequence[Any]:
-        given = isinstance(X_new, (list, tuple)) and len(X_new) == len(self.rules)
-        # a list of r rows is one array for all: what is meant for one member has all the axes of its inputs
-        if given and all(_axes(X) >= rule.axes for X, rule in zip(X_new, self.rules, strict=True)):
-            return X_new
-        return [X_new] * len(self.rules)
 
     def folded(self, right: np.ndarray) -> tuple[Conditional, np.ndarray]:
         ends = np.cumsum([s if kept is None else len(kept) for s, kept in zip(self.sizes, self.kept, strict=True)])
@@ -78,6 +73,17 @@ class MixtureRows(Conditional):
             own = {key.removeprefix(f"{j}."): value for key, value in state.items() if key.startswith(f"{j}.")}
             rules.append(Conditional.kinds[str(own.pop("kind"))].from_state(own))
         return cls(state["weights"], rules, [int(size) for size in state["sizes"]], [None] * len(rules))
+
+
+def one_for_each(X_new: Any, axes: list[int]) -> Sequence[Any]:
+    """X_new itself, where it is a list of one input array for every member, else X_new for each of them.
+
+    A list of r rows is one array for all: what is meant for one member has all the axes of its inputs.
+    """
+    given = isinstance(X_new, (list, tuple)) and len(X_new) == len(axes)
+    if given and all(_axes(X) >= wanted for X, wanted in zip(X_new, axes, strict=True)):
+        return X_new
+    return [X_new] * len(axes)
 
 
 def mixture(contexts: Sequence[Context], weights: Any, p: Any = None) -> Context:
