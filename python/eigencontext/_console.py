@@ -26,6 +26,7 @@ class Stage:
         self.name = name
         self.tol = tol
         self.stream = sys.stderr if stream is None else stream
+        self.delay = delay
         self.timer = threading.Timer(delay, self._show)
         self.timer.daemon = True
         self.lock = threading.Lock()
@@ -50,7 +51,7 @@ class Stage:
     def _show(self) -> None:
         with self.lock:
             if not self.ended:
-                self.display = _display(self.name, self.stream)
+                self.display = _display(self.name, self.stream, self.delay)
                 self.display.update(self.fraction, self.detail)
 
     def report(self, info: Any) -> bool:
@@ -73,15 +74,17 @@ class Stage:
         return max(self.fraction or 0.0, min(1.0, done))
 
 
-def _display(name: str, stream: TextIO) -> _Display:
+def _display(name: str, stream: TextIO, begun: float) -> _Display:
     try:
-        return _Bar(name, stream)
+        return _Bar(name, stream, begun)
     except ImportError:
         return _Line(name, stream)
 
 
 class _Bar:
-    def __init__(self, name: str, stream: TextIO) -> None:
+    """A bar whose clock began `begun` seconds ago."""
+
+    def __init__(self, name: str, stream: TextIO, begun: float) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -93,6 +96,7 @@ class _Bar:
         )
         self.progress = Progress(*columns, console=Console(file=stream), transient=True)
         self.task = self.progress.add_task(name, total=None, detail="")
+        self.progress.tasks[0].start_time = self.progress.get_time() - begun
         self.progress.start()
 
     def update(self, fraction: float | None, detail: str) -> None:
