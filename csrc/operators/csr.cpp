@@ -45,7 +45,8 @@ class Csr final : public Operator<Cpu, T> {
     Cpu::csr_multiply_transposed(A_, Y, Z);
   }
 
-  // Without a transposed copy both ways scatter, and this one reads A once; gathering from a copy is faster than either.
+  // Without a transposed copy both ways scatter, and this one reads A once; gathering from a copy is faster than
+  // either.
   bool has_fused() const override { return true; }
   bool prefers_fused() const override { return !symmetric_ && !transpose_.offsets; }
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {

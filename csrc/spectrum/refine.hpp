@@ -105,7 +105,8 @@ Triplets<Scalar> rayleigh_ritz(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V
 }
 
 // Subspace iteration (Halko, Martinsson, Tropp 2011, algorithm 4.4): V <- orth(A^T orth(A V)), with Rayleigh-Ritz and
-// true residuals every sweep; eigenvalues: V <- orth((A + shift) V), which makes the largest the dominant ones.
+// true residuals every sweep; eigenvalues: V <- orth((A + shift) V), after which the lowest is at most a third of those
+// wanted.
 // `total` is ||A||_F^2 where it is known. With `verify`, what has converged is compared with Rayleigh-Ritz on V and a
 // Krylov space outside it: its k values have a larger sum if one was missed.
 template <bool singular, class Backend, class Scalar>
@@ -131,8 +132,9 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
       if (t.right.cols() + steps * probe > std::min(A.rows(), A.cols())) return Outcome::no_room;
       Triplets<Scalar> wider = rayleigh_ritz<singular>(
           A, with_probe<singular>(A, std::as_const(t.right).view(), probe, steps, t.largest, fresh), fresh);
-      const double kth = std::abs(t.values[k - 1]), gain = std::accumulate(wider.values.begin(), wider.values.begin() + k, 0.0) -
-                                          std::accumulate(t.values.begin(), t.values.begin() + k, 0.0);
+      const double kth = std::abs(t.values[k - 1]),
+                   gain = std::accumulate(wider.values.begin(), wider.values.begin() + k, 0.0) -
+                          std::accumulate(t.values.begin(), t.values.begin() + k, 0.0);
       run.next_value = wider.values[k];
       if (gain <= run.options.tol * kth + run.floor(wider.largest)) return Outcome::converged;
       lowest = std::min(lowest, wider.values.back());
@@ -142,8 +144,9 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
     const Index next = std::min(t.right.cols(), w + probe);
     V = OwnedBlock<Scalar>(A.cols(), next);
     copy<Backend, Scalar>(std::as_const(t.image).view().col_range(0, next), V.view());
-    const double shift = singular ? 0.0 : std::max(0.0, -(lowest + t.values[next - 1]) / 2);
-    if (shift > 0) Backend::template add<Scalar>(shift, std::as_const(t.right).view().col_range(0, next), 1.0, V.view());
+    const double shift = singular ? 0.0 : std::max(0.0, -(3 * lowest + t.values[next - 1]) / 4);
+    if (shift > 0)
+      Backend::template add<Scalar>(shift, std::as_const(t.right).view().col_range(0, next), 1.0, V.view());
     orthonormalise<Backend, Scalar>(V.view(), 0, next, 10 * eps * t.largest, fresh, nullptr, nullptr);
   }
 }
