@@ -242,4 +242,3 @@ def test_eigh_finds_the_largest_algebraic_values(name, method):
     expected = np.sort(w)[::-1][:2]
     assert (np.abs(values - expected) <= np.linalg.norm(np.maximum(1e-3 * np.abs(expected), floor)) + floor).all()
     assert (np.linalg.norm(a @ vectors - vectors * values, axis=0) <= result.residuals + floor).all()
-
