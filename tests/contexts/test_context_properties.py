@@ -104,7 +104,7 @@ def test_context_is_its_joint_distribution(kind, n, m, dtype, seed, method):
 
 @given(kind=st.sampled_from(KINDS), n=st.integers(2, 8), m=st.integers(2, 8), seed=SEEDS)
 def test_samples_follow_the_rows(kind, n, m, seed):
-    """2000 draws of each row: every share within 6 standard deviations and one draw of P(a|x); nothing off its support."""
+    """2000 draws of each row: shares within 6 standard deviations and a draw of P(a|x); none off the support."""
     ctx, P, _ = drawn(kind, n, m, np.float64, np.random.default_rng(seed))
     rows, draws = np.flatnonzero(P.sum(1)), 2000
     W = P[rows] / P[rows].sum(1, keepdims=True)

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
-
 from comparators import (
     check_eigh,
     check_entry_points,

@@ -120,7 +120,7 @@ def composed(rng, n, m, depth, dtype):
 @given(n=st.integers(1, 25), m=st.integers(1, 25), width=st.integers(1, 6), depth=st.integers(0, 3),
        dtype=st.sampled_from(FLOATS), seed=SEEDS)  # fmt: skip
 def test_composed_products_adjoints_and_fusion(n, m, width, depth, dtype, seed):
-    """A x, A^T y and A^T W A x of any composition, to rounding of the sums of absolute values; <A x, y> = <x, A^T y>."""
+    """A x, A^T y and A^T W A x of any composition, to rounding of sums of absolute values; <A x, y> = <x, A^T y>."""
     rng = np.random.default_rng(seed)
     op, a, size = composed(rng, n, m, depth, dtype)
     assert op.shape == a.shape and op.dtype == dtype
