@@ -147,6 +147,7 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
       .def_property_readonly("symmetric", &Op<T>::symmetric)
       .def_property_readonly("has_fused", &Op<T>::has_fused)
       .def_property_readonly("prefers_fused", &Op<T>::prefers_fused)
+      .def_property_readonly("reads", &Op<T>::reads)
       .def("cost",
            [](const Op<T>& op, Index b) {
              const Cost c = op.cost(b);

@@ -1,5 +1,6 @@
 #include "operators/dense.hpp"
 
+#include <atomic>
 #include <utility>
 
 namespace eigencontext {
@@ -18,20 +19,30 @@ class Dense final : public Operator<Cpu, T> {
     return {2 * entries * static_cast<double>(b), entries * sizeof(T), 0};
   }
 
-  void multiply(Block<const T> X, Block<T> Y) const override { Cpu::multiply<T>(A_, X, Y); }
-  void multiply_transposed(Block<const T> Y, Block<T> Z) const override { Cpu::multiply_transposed<T>(A_, Y, Z); }
+  void multiply(Block<const T> X, Block<T> Y) const override {
+    ++reads_;
+    Cpu::multiply<T>(A_, X, Y);
+  }
+  void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
+    ++reads_;
+    Cpu::multiply_transposed<T>(A_, Y, Z);
+  }
 
   bool has_fused() const override { return true; }
   bool prefers_fused() const override { return true; }
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
+    ++reads_;
     Cpu::multiply_fused<T>(A_, w, X, Z);
   }
+
+  Index reads() const override { return reads_; }
 
   bool symmetric() const override { return symmetric_; }
 
  private:
   MatrixView<const T> A_;
   bool symmetric_;
+  mutable std::atomic<Index> reads_{0};
   std::shared_ptr<const void> keep_alive_;
 };
 

@@ -27,9 +27,12 @@ class Operator {
 
   // Optional: Z = A^T diag(w) A X with one read of A; w has rows() float64 entries, or is null for ones.
   virtual bool has_fused() const { return false; }
-  // Whether the fused product costs less than the two products apart (dense: yes; CSR: no).
+  // Whether the fused product costs less than the two products apart (dense: yes; CSR: without a transposed copy).
   virtual bool prefers_fused() const { return false; }
   virtual void multiply_fused(const double* /*w*/, Block<const Scalar> /*X*/, Block<Scalar> /*Z*/) const {}
+
+  // How often stored data have been read from one end to the other; 0 where nothing is stored here.
+  virtual Index reads() const { return 0; }
 
   // A promise of the owner, used by eigh: A = A^T.
   virtual bool symmetric() const { return false; }

@@ -2,7 +2,9 @@
 // counted, checked for NaN and inf, and interruptible.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "backend/cpu/cpu.hpp"
@@ -92,14 +94,23 @@ class Guarded {
       measure();
       return 1;  // Y is 0 anyway
     }
-    const int exponent = static_cast<int>(std::lround(std::log2(norm)));
+    constexpr int most = std::numeric_limits<Scalar>::max_exponent - 8;  // 1 / scale is a Scalar too
+    const int exponent = std::clamp(static_cast<int>(std::lround(std::log2(norm))), -most, most);
     scale_ = std::abs(exponent) > 16 ? std::ldexp(1.0, exponent) : 1.0;
     return scale_;
   }
   static double largest_column(Block<const Scalar> X) {
     Small sums(static_cast<std::size_t>(X.cols));
-    Backend::template column_squares<Scalar>(X, sums.data());
-    return std::sqrt(*std::max_element(sums.begin(), sums.end()));
+    const auto norm = [&](Block<const Scalar> Y) {
+      Backend::template column_squares<Scalar>(Y, sums.data());
+      return std::sqrt(*std::max_element(sums.begin(), sums.end()));
+    };
+    const double ordinary = norm(X);
+    if (sizeof(Scalar) < sizeof(double) || (ordinary > 1e-140 && std::isfinite(ordinary))) return ordinary;
+    const double factor = std::ldexp(1.0, ordinary < 1 ? 600 : -600);  // squares beyond the range of float64
+    OwnedBlock<Scalar> Y(X.rows, X.cols);
+    Backend::template add<Scalar>(factor, X, 0.0, Y.view());
+    return norm(Y.view()) / factor;
   }
 
   const Operator<Backend, Scalar>& A_;

@@ -1,6 +1,8 @@
 // Rayleigh-Ritz from a right basis alone, by QR and never by squares, with true residuals; and what iterates it.
 #pragma once
 
+#include <numeric>
+
 #include "spectrum/guarded.hpp"
 #include "spectrum/run.hpp"
 
@@ -75,33 +77,77 @@ Triplets<Scalar> refine_eigh(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V) 
   return t;
 }
 
+// V and, behind it, a block Krylov space of `steps` blocks of `width` random columns, all orthonormal.
+template <bool singular, class Backend, class Scalar>
+OwnedBlock<Scalar> with_probe(Guarded<Backend, Scalar>& A, Block<const Scalar> V, Index width, Index steps, double norm,
+                              Fresh& fresh) {
+  const double eps = std::numeric_limits<Scalar>::epsilon();
+  OwnedBlock<Scalar> X(V.rows, V.cols + steps * width), Y(singular ? A.rows() : 0, width);
+  copy<Backend, Scalar>(V, X.view().col_range(0, V.cols));
+  fresh.fill<Backend>(X.view().col_range(V.cols, width));
+  orthonormalise<Backend, Scalar>(X.view(), V.cols, width, 30 * eps, fresh, nullptr, nullptr);
+  for (Index used = V.cols + width; used < X.cols(); used += width) {
+    const Block<Scalar> last = X.view().col_range(used - width, width), next = X.view().col_range(used, width);
+    A.multiply(last, singular ? Y.view() : next);
+    if (singular) A.multiply_transposed(std::as_const(Y).view(), next);
+    orthonormalise<Backend, Scalar>(X.view(), used, width, 10 * eps * (singular ? norm * norm : norm), fresh, nullptr,
+                                    nullptr);
+  }
+  return X;
+}
+
+template <bool singular, class Backend, class Scalar>
+Triplets<Scalar> rayleigh_ritz(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Fresh& fresh) {
+  if constexpr (singular)
+    return refine_svd<Backend, Scalar>(A, std::move(V), fresh);
+  else
+    return refine_eigh<Backend, Scalar>(A, std::move(V));
+}
+
 // Subspace iteration (Halko, Martinsson, Tropp 2011, algorithm 4.4): V <- orth(A^T orth(A V)), with Rayleigh-Ritz and
-// true residuals every sweep; eigenvalues: V <- orth(A V), which finds the largest in magnitude first.
-// `total` is ||A||_F^2 where it is known.
+// true residuals every sweep; eigenvalues: V <- orth((A + shift) V), after which the lowest is at most a third of those
+// wanted.
+// `total` is ||A||_F^2 where it is known. With `verify`, what has converged is compared with Rayleigh-Ritz on V and a
+// Krylov space outside it: its k values have a larger sum if one was missed.
 template <bool singular, class Backend, class Scalar>
 Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Run& run, Fresh& fresh,
-                           Triplets<Scalar>& t, double total = -1) {
+                           Triplets<Scalar>& t, bool verify, double total = -1) {
   const double eps = std::numeric_limits<Scalar>::epsilon();
+  const Index k = run.k, w = V.cols(), probe = probe_width(w), steps = singular ? 2 : 6;
+  double lowest = HUGE_VAL;
   for (;;) {
-    const Index w = V.cols();
-    if constexpr (singular)
-      t = refine_svd<Backend, Scalar>(A, std::move(V), fresh);
-    else
-      t = refine_eigh<Backend, Scalar>(A, std::move(V));
+    t = rayleigh_ritz<singular>(A, std::move(V), fresh);
     ++run.sweeps;
+    lowest = std::min(lowest, t.values.back());
     if (total < 0)  // the first block is random: E ||A V||_F^2 = (w / m) ||A||_F^2
       total = sum_of_squares(t.values.data(), w) * static_cast<double>(A.cols()) / static_cast<double>(w);
-    run.left_out = missed_mass(total, t.values, run.k);
-    run.next_value = w > run.k ? t.values[run.k] : -1;
-    std::vector<double> residuals(t.residuals.begin(), t.residuals.begin() + run.k);
+    run.left_out = missed_mass(total, t.values, k);
+    run.next_value = t.right.cols() > k ? t.values[k] : -1;
+    std::vector<double> residuals(t.residuals.begin(), t.residuals.begin() + k);
     for (double& r : residuals) r *= A.scale();
-    if (run.report(w, residuals)) return Outcome::callback;
+    if (run.report(t.right.cols(), residuals)) return Outcome::callback;
     const bool hold = run.all_hold(t.values, t.residuals, t.largest);
-    if (hold && !run.options.keep_sweeps) return Outcome::converged;
-    if (run.sweeps >= run.max_sweeps) return hold ? Outcome::converged : Outcome::max_sweeps;
-    V = OwnedBlock<Scalar>(A.cols(), w);
-    copy<Backend, Scalar>(std::as_const(t.image).view(), V.view());
-    orthonormalise<Backend, Scalar>(V.view(), 0, w, 10 * eps * t.largest, fresh, nullptr, nullptr);
+    if (hold && !run.options.keep_sweeps) {
+      if (!verify) return Outcome::converged;
+      if (t.right.cols() + steps * probe > std::min(A.rows(), A.cols())) return Outcome::no_room;
+      Triplets<Scalar> wider = rayleigh_ritz<singular>(
+          A, with_probe<singular>(A, std::as_const(t.right).view(), probe, steps, t.largest, fresh), fresh);
+      const double kth = std::abs(t.values[k - 1]),
+                   gain = std::accumulate(wider.values.begin(), wider.values.begin() + k, 0.0) -
+                          std::accumulate(t.values.begin(), t.values.begin() + k, 0.0);
+      run.next_value = wider.values[k];
+      if (gain <= run.options.tol * kth + run.floor(wider.largest)) return Outcome::converged;
+      lowest = std::min(lowest, wider.values.back());
+      t = std::move(wider);
+    }
+    if (run.sweeps >= run.max_sweeps) return hold && !verify ? Outcome::converged : Outcome::max_sweeps;
+    const Index next = std::min(t.right.cols(), w + probe);
+    V = OwnedBlock<Scalar>(A.cols(), next);
+    copy<Backend, Scalar>(std::as_const(t.image).view().col_range(0, next), V.view());
+    const double shift = singular ? 0.0 : std::max(0.0, -(3 * lowest + t.values[next - 1]) / 4);
+    if (shift > 0)
+      Backend::template add<Scalar>(shift, std::as_const(t.right).view().col_range(0, next), 1.0, V.view());
+    orthonormalise<Backend, Scalar>(V.view(), 0, next, 10 * eps * t.largest, fresh, nullptr, nullptr);
   }
 }
 

@@ -220,7 +220,7 @@ Solved<Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
   const Index last = run.max_sweeps;
   run.max_sweeps = std::min<Index>(run.sweeps + 5, last);
   Solved<Scalar> solved;
-  solved.outcome = subspace_iteration<true>(A, std::move(V), run, fresh, solved.triplets, total);
+  solved.outcome = subspace_iteration<true>(A, std::move(V), run, fresh, solved.triplets, false, total);
   run.max_sweeps = last;
   const double entries = static_cast<double>(A.rows()) * static_cast<double>(A.cols());
   if (solved.outcome == Outcome::max_sweeps && entries <= full_is_possible) return solve_full(A, run, true);
@@ -245,7 +245,8 @@ Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fres
   place_start(A, run.options.start, V.view());
   orthonormalise<Backend, Scalar>(V.view(), 0, run.block, 1e-3, fresh, nullptr, nullptr);
   Solved<Scalar> solved;
-  solved.outcome = subspace_iteration<singular>(A, std::move(V), run, fresh, solved.triplets);
+  solved.outcome = subspace_iteration<singular>(A, std::move(V), run, fresh, solved.triplets, run.options.verify);
+  if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, singular);
   return solved;
 }
 

@@ -573,10 +573,11 @@ def _probe_symmetry(op: Operator, seed) -> None:
     n = op.shape[0]
     X = np.ascontiguousarray(_core.gaussian(check_seed(seed) ^ 0x5EED, n, 2, dtype=op.dtype.name))
     Y = op._engine.matmat(X).astype(np.float64)
+    Y /= np.abs(Y).max(initial=0.0) or 1.0  # norms beyond 1e154 overflow
     G = X.T.astype(np.float64) @ Y
     scale = float(np.linalg.norm(Y) * np.linalg.norm(X))
     if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * scale:
         raise ValueError(
-            f"a: not symmetric, x^T A y = {G[0, 1]:g} and y^T A x = {G[1, 0]:g} for random x and y; allowed: a "
-            "symmetric operator"
+            f"a: not symmetric, x^T A y = {G[0, 1]:g} and y^T A x = {G[1, 0]:g} (relative to A) for random x and y; "
+            "allowed: a symmetric operator"
         )

@@ -237,7 +237,8 @@ def _choose(
         block = k + 10 if asked_block is None else max(asked_block, k)
         block = min(block, small)
         basis = block
-        memory = itemsize * (n + m) * basis + 24 * basis * basis
+        wide = min(small, block + (6 if symmetric else 2) * min(16, max(8, block)))  # the verification's columns too
+        memory = itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
         fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,

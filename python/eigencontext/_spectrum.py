@@ -236,7 +236,7 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     U, V = _without_constant(U, zero, root_p, seed), _without_constant(Vh.T, zero, root_q, seed + 1)
     residuals = np.array(result.residuals, dtype=np.float64)
     if zero.any():
-        image = M_0.rmatmat(np.ascontiguousarray(U[:, zero]))
+        image = M_0.rmatmat(np.ascontiguousarray(U[:, zero], dtype=ctx.dtype))
         residuals[zero] = np.linalg.norm(image.astype(np.float64), axis=0)
     converged = (np.asarray(result.converged) & ~zero) | (residuals <= floor)
     _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(zero[-1]))
@@ -343,16 +343,19 @@ def _spread(values: np.ndarray, kept: np.ndarray, size: int, dtype: Any) -> np.n
 
 
 def _without_constant(U: np.ndarray, zero: np.ndarray, root: np.ndarray, seed: int) -> np.ndarray:
-    """Where s = 0 any orthonormal completion is a singular vector of M_0, the trivial one too: take one without it."""
-    if not zero.any() or np.abs(root @ U[:, zero]).max() <= 100 * np.finfo(U.dtype).eps:
-        return U
-    basis = np.column_stack([root, U[:, ~zero]]).astype(np.float64)
-    block = np.random.Generator(np.random.Philox(seed)).standard_normal((len(root), np.count_nonzero(zero)))
-    for _ in range(2):
-        block -= basis @ (basis.T @ block)
-        block = np.linalg.qr(block)[0]
-    U = U.copy()
-    U[:, zero] = block
+    """Unit columns orthogonal to `root`, in float64. Rounding leaves about eps / s_i of it in a vector. Where s_i = 0
+    any orthonormal completion is a singular vector of M_0, the trivial one too: take one without it."""
+    rounding, U = 100 * np.finfo(U.dtype).eps, U.astype(np.float64)
+    if zero.any() and np.abs(root @ U[:, zero]).max() > rounding:
+        basis = np.column_stack([root, U[:, ~zero]])
+        block = np.random.Generator(np.random.Philox(seed)).standard_normal((len(root), np.count_nonzero(zero)))
+        for _ in range(2):
+            block -= basis @ (basis.T @ block)
+            block = np.linalg.qr(block)[0]
+        U[:, zero] = block
+    for j in range(U.shape[1]):  # sums of NumPy's own: those of its BLAS depend on the number of threads
+        u = U[:, j] - np.sum(root * U[:, j]) * root
+        U[:, j] = u / np.sqrt(np.sum(u * u))
     return U
 
 

@@ -33,7 +33,17 @@ FORMS = {
     "joint": lambda P: ec.contexts.operator(Callback(P), P.sum(1), form="joint"),
     "conditional": lambda P: ec.contexts.operator(Callback(P / P.sum(1, keepdims=True)), P.sum(1)),
     "normalized": lambda P: ec.contexts.operator(normalized(P), P.sum(1), form="normalized"),
+    "composed": lambda P: ec.contexts.operator(composed(P), P.sum(1), form="joint"),
 }
+
+
+def composed(P):
+    """P as a weighted sum of a stack (a row of its own, sparse; the others, scaled) and a deflated product."""
+    o, (n, m) = ec.operators, P.shape
+    below = o.scaled(o.dense(P[1:] * 2), np.full(n - 1, 0.5), None)
+    stack = o.stacked([o.sparse(sp.csr_array(P[:1])), below], 0)
+    shifted = o.product(o.dense(P + 1 / (n * m)), o.sparse(sp.csr_array(np.eye(m))))
+    return o.weighted_sum([stack, o.deflated(shifted, np.full(n, 1 / n), np.full(m, 1 / m))], [0.25, 0.75])
 
 
 def joint(C):

@@ -50,6 +50,52 @@ def test_gaussian_channel(rho, atol):
     np.testing.assert_allclose(spec.singular_values, rho ** np.arange(1, 7), atol=max(atol, oracles.tolerance(ctx)))
 
 
+def kron_power(one, length):
+    P = np.ones((1, 1))
+    for _ in range(length):
+        P = np.kron(P, one)
+    return P
+
+
+@pytest.mark.parametrize("rate", [0.2, 0.75])
+def test_binary_erasure(make, rate):
+    P = kron_power(np.array([[1 - rate, 0, rate], [0, 1 - rate, rate]]) / 2, 3)
+    expected = np.concatenate([np.repeat((1 - rate) ** (size / 2), count) for size, count in ((1, 3), (2, 3), (3, 1))])
+    oracles.check_spectrum(make(P), expected)
+
+
+def test_corruption_of_independent_features(make):
+    rate, laws = 0.3, (np.array([0.2, 0.8]), np.array([0.1, 0.3, 0.6]))
+    P = np.kron(*[(1 - rate) * np.diag(q) + rate * np.outer(q, q) for q in laws])
+    oracles.check_spectrum(make(P), [0.7, 0.7, 0.7, 0.49, 0.49])
+
+
+WALKS = {
+    "ring": (oracles.cycle(7), np.abs(np.cos(2 * np.pi * np.arange(1, 7) / 7))),
+    "hypercube": (oracles.hypercube(3), [1, *[1 / 3] * 6]),
+    "complete": (np.ones((6, 6)) - np.eye(6), [1 / 5] * 5),
+    "star": (np.pad(np.ones((1, 4)), ((0, 4), (1, 0))) + np.pad(np.ones((4, 1)), ((1, 0), (0, 4))), [1, 0, 0, 0]),
+    "torus": (oracles.torus(4, 3), np.abs(np.add.outer(
+        np.cos(2 * np.pi * np.arange(4) / 4), np.cos(2 * np.pi * np.arange(3) / 3)) / 2).ravel()[1:]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WALKS)
+def test_walks_on_graphs(make, name):
+    B, expected = WALKS[name]
+    oracles.check_spectrum(make(oracles.joint(B)), expected)
+
+
+def test_two_steps_of_a_reversible_walk_square_the_values(make):
+    B = oracles.random_counts(3, 8, 8)
+    P = oracles.joint(B + B.T)
+    s = oracles.reference(P)
+    M = make(P).operator
+    limit = oracles.tolerance(make(P))
+    twice = ec.contexts.operator(M @ M, P.sum(1) if M.dtype == float else P.sum(1).astype(M.dtype), form="normalized")
+    np.testing.assert_allclose(ec.spectrum(twice, k=4, tol=0).singular_values, s[:4] ** 2, atol=limit)
+
+
 def test_stochastic_block_model(make):
     sizes = np.array([5, 8, 13])
     B = np.array([[0.6, 0.1, 0.2], [0.1, 0.5, 0.1], [0.2, 0.1, 0.7]])

@@ -88,6 +88,37 @@ def test_duplicated_points_and_constant_features():
     oracles.check_spectrum(ec.contexts.kernel(twice, bandwidth=0.7), oracles.reference(P))
 
 
+@pytest.mark.parametrize("marginal", ["uniform", "stationary"])
+@pytest.mark.parametrize("name", ["rbf", "laplacian"])
+def test_kernels_with_closed_forms(name, marginal):
+    """Points so far apart that the kernel is the identity; clusters of equal points, a block model; a grid, a tensor
+    product."""
+
+    def values(points, bandwidth, k):
+        ctx = ec.contexts.kernel(points, kernel=name, bandwidth=bandwidth, marginal=marginal)
+        return ec.spectrum(ctx, k=k, tol=0).singular_values, oracles.tolerance(ctx)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ec.ClusterWarning)
+        s, limit = values(1e3 * np.arange(9.0)[:, None], 1.0, 8)
+        np.testing.assert_allclose(s, 1, atol=limit)
+        sizes, centres = [4, 7, 2], np.array([[0.0], [1.0], [2.5]])
+        s, limit = values(np.repeat(centres, sizes, axis=0), 1.0, 5)
+        K = plain_kernel(name, centres, centres, 1.0) * sizes
+        B = (K / K.sum(1, keepdims=True) if marginal == "uniform" else K) * np.array(sizes)[:, None]
+        np.testing.assert_allclose(s, [*oracles.reference(B), 0, 0, 0], atol=limit)
+        s, limit = values(np.concatenate([X[:10], X[:10] + 32]), 1.0, 19)
+        limit += 4 * np.finfo(float).eps * 3 * 16**2  # |x|^2 + |a|^2 - 2 x.a: the clusters are 16 from their mean
+        one = plain_kernel(name, X[:10], X[:10], 1.0)
+        half = oracles.reference(plain_joint(one) if marginal == "uniform" else one)
+        np.testing.assert_allclose(s, np.sort([1, *half, *half])[::-1], atol=limit)
+        x, y = X[:5, :1], X[5:9, 1:2]
+        s, limit = values(np.array([[a[0], b[0]] for a in x for b in y]), 1.0, 8)
+        parts = [plain_kernel(name, z, z, 1.0) for z in (x, y)]
+        parts = [np.append(1.0, oracles.reference(plain_joint(K) if marginal == "uniform" else K)) for K in parts]
+        np.testing.assert_allclose(s, np.sort(np.outer(*parts).ravel())[::-1][1:9], atol=limit)
+
+
 def test_bad_kernels():
     kernel = ec.contexts.kernel
     with pytest.raises(ValueError, match="bandwidth"):

@@ -341,3 +341,92 @@ def test_threads():
 def test_unknown_names():
     with pytest.raises(AttributeError, match="has no attribute 'spectral_density'"):
         ec.spectral_density  # noqa: B018
+
+
+# -- what is seldom met ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["full", "gram"])
+def test_methods_that_need_more_memory_than_allowed(method):
+    with pytest.raises(
+        ValueError, match=f"^max_memory: got 100000 bytes; allowed: at least [0-9]+ for method='{method}'"
+    ):
+        ec.svd(BIG, 2, method=method, max_memory=100_000)
+
+
+def test_arrays_that_cannot_be_read():
+    class Device:
+        __cuda_array_interface__ = {}
+
+    with pytest.raises(TypeError, match="^a: got a Device on a GPU; allowed: arrays on the CPU"):
+        ec.svd(Device(), 2)
+
+    class Refuses:
+        def __array__(self, *args, **kwargs):
+            raise TypeError("not here")
+
+        def __dlpack__(self, **kwargs):
+            raise BufferError("nor here")
+
+        def __dlpack_device__(self):
+            return (1, 0)
+
+    with pytest.raises(TypeError, match="^a: Refuses cannot be made into an array: nor here"):
+        ec.svd(Refuses(), 2)
+    with pytest.raises(ValueError, match="^a: got 1 axes; allowed: 2"):
+        ec.svd(scipy.sparse.coo_array(np.ones(3)), 1)
+
+
+def test_compositions_of_unequal_shapes():
+    tall, wide = ec.operators.dense(GOOD), ec.operators.dense(GOOD.T.copy())
+    with pytest.raises(ValueError, match=r"^stacked: got shapes .*; allowed: one size along axis 1"):
+        ec.operators.stacked([tall, wide], 0)
+    with pytest.raises(ValueError, match=r"^weighted_sum: got shapes .*; allowed: one shape"):
+        ec.operators.weighted_sum([tall, wide], [1.0, 1.0])
+
+
+def test_contexts_of_operators_that_are_no_distribution():
+    make = ec.contexts.operator
+    with pytest.raises(ValueError, match=r"^L: column\(s\) 1 get negative weights; allowed: >= 0"):
+        make([[1.5, -0.5], [1.2, -0.2]], [0.5, 0.5])
+    with pytest.raises(ValueError, match=r"^L: L\^T sqrt\(p_x\) has negative entries"):
+        make(-np.eye(2), [0.5, 0.5], form="normalized")
+    with pytest.raises(ValueError, match="^p_x: got negative entries, the smallest -0.5; allowed: weights >= 0"):
+        make(np.eye(2), [1.5, -0.5])
+    ctx = make(np.eye(2), [0.5, 0.5])
+    with pytest.raises(ValueError, match="^X_new: got 3 columns; allowed: 2, one a context value"):
+        ctx.conditional(np.full((1, 3), 1 / 3))
+    with pytest.raises(ValueError, match="^y holds NaN; every input needs a label"):
+        ec.contexts.labels(np.array(["a", np.nan], dtype=object))
+
+
+def test_files_of_contexts_that_nobody_knows(tmp_path):
+    ec.spectrum(ec.contexts.labels([0, 1, 2]), k=1).save(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as file:
+        arrays = dict(file)
+    np.savez(tmp_path / "other.npz", **{**arrays, "context_kind": "horoscope"})
+    with pytest.raises(ValueError, match="has context 'horoscope'; allowed: .*'labels'"):
+        ec.load_spectrum(tmp_path / "other.npz")
+
+
+@pytest.mark.parametrize("a", [[[2.0]], [[0.0]], [[-3.0]]])
+def test_one_by_one(a):
+    U, s, Vh = ec.svd(a, 1)
+    assert s[0] == abs(a[0][0]) and abs(U[0, 0]) == abs(Vh[0, 0]) == 1 and (U * s) @ Vh == a[0][0]
+    assert ec.eigh(a, 1).w[0] == a[0][0]
+
+
+@pytest.mark.parametrize("kind", ["constant", "duplicated"])
+def test_constant_features_and_duplicated_points(kind):
+    """Exact ties everywhere: ranks as they are, no NaN, values of LAPACK."""
+    X = GOOD[:, :3].copy()
+    if kind == "constant":
+        X[:, 1:] = 5.0
+    else:
+        X[15:] = X[:15]
+    for kernel in ("rbf", "laplacian", "cosine", "polynomial"):
+        options = {"bandwidth": 1.0} if kernel in ("rbf", "laplacian") else {}
+        K = ec.operators.kernel(X, kernel=kernel, **options)
+        exact = np.linalg.eigvalsh(K @ np.eye(30))[::-1][:3]
+        rounding = 10 * np.finfo(float).eps * exact[0] * np.sqrt(30)
+        assert np.abs(ec.eigh(K, 3, tol=0).w - exact).max() <= 3 * rounding

@@ -41,7 +41,7 @@ struct Cpu {
   template <class T>
   static void scale_rows(const double* w, Block<const T> X, Block<T> Y);
 
-  // sums[j] = sum_i X(i, j)^2 in float64, safe for values whose squares leave the range of T.
+  // sums[j] = sum_i X(i, j)^2 in float64: any float is safe, a double beyond 1e-150 .. 1e150 is to be scaled before.
   template <class T>
   static void column_squares(Block<const T> X, double* sums);
 
