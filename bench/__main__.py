@@ -1,0 +1,72 @@
+"""``python -m bench``: named tasks, ours and the peers in turn, at equal checked accuracy."""
+
+import argparse
+import dataclasses
+import datetime
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from . import report
+from .measure import Limits, machine
+from .peers import methods
+from .reference import RESULTS
+from .run import run_case
+from .tasks import TASKS
+
+
+def parse(arguments):
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--only", metavar="NAME,...", help="these tasks; the others keep their last results")
+    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs; README.md stays")
+    parser.add_argument("--list", action="store_true", help="the tasks and their peers, then stop")
+    parser.add_argument("--table", action="store_true", help="redraw the tables from the last results, then stop")
+    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where results go (%(default)s)")
+    args = parser.parse_args(arguments)
+    args.tasks = args.only.split(",") if args.only else list(TASKS)
+    if unknown := set(args.tasks) - set(TASKS):
+        parser.error(f"--only: got {', '.join(sorted(unknown))}; allowed: {', '.join(TASKS)}")
+    return args
+
+
+def run_task(name: str, quick: bool, limits: Limits, say) -> dict:
+    """The record of one task: its cases, each with rows and limits, and its goals."""
+    task = TASKS[name]
+    cases = {case.name: run_case(case, methods(name, case.data), limits, quick, say) for case in task.cases(quick)}
+    return {
+        "task": name,
+        "title": task.__doc__.splitlines()[0],
+        "date": datetime.date.today().isoformat(),
+        "quick": quick,
+        "machine": machine() | {"gemm64": limits.double_gemm()},
+        "cases": cases,
+        "goals": [dataclasses.asdict(goal) for goal in task.goals(cases)],
+    }
+
+
+def main(arguments=None) -> int:
+    args = parse(arguments)
+    if args.list:
+        for name in args.tasks:
+            print(f"{name:<16} {TASKS[name].__doc__.splitlines()[0]}")
+        return 0
+    console = Console(stderr=True)
+    if not args.table:
+        limits = Limits(args.quick)
+        for name in args.tasks:
+            with console.status(name) as status:
+                record = run_task(name, args.quick, limits, status.update)
+            report.save(name, record, args.out)
+            print(report.plain({name: record}), flush=True)
+    records = report.load(TASKS, args.out)
+    (args.out / "table.txt").write_text(report.plain(records))
+    report.draw(records, args.out / "ratios.png")
+    if not args.quick and args.out == RESULTS:
+        report.redraw(records)
+    print(f"results, table.txt and ratios.png are in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

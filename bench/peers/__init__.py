@@ -1,0 +1,11 @@
+"""One file for each library; each lists its METHODS."""
+
+from ..case import Method
+from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, scikit_learn, scipy, torch
+
+MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, faiss, pykeops)
+
+
+def methods(task: str, data: dict) -> list[Method]:
+    """Everybody who solves cases of `task`, ours first."""
+    return [method for module in MODULES for method in module.METHODS if method.task == task and method.suits(data)]
