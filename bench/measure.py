@@ -7,6 +7,7 @@ import os
 import platform
 import resource
 import time
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from typing import Any, NamedTuple
@@ -30,10 +31,12 @@ class Outcome(NamedTuple):
 
 
 def attempt(method: Method, state: Any, setting: Any) -> Outcome:
-    before = _reset_peak()
-    start = time.perf_counter()
-    answer = method.run(state, setting)
-    seconds = answer.details.get("seconds", time.perf_counter() - start)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # what an answer is worth is found by checking it
+        before = _reset_peak()
+        start = time.perf_counter()
+        answer = method.run(state, setting)
+        seconds = answer.details.get("seconds", time.perf_counter() - start)
     return Outcome(seconds, answer, _peak() - before)
 
 

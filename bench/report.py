@@ -92,8 +92,8 @@ def machine_line(record: dict) -> str:
     m = record["machine"]
     return (
         f"{record['date']}, {m['cores']} cores of {m['processor']}, {m['memory'] / 2**30:.0f} GiB, {m['simd']}, "
-        f"GEMM in float64 {m['gemm64'] / 1e9:.0f} GFLOP/s; Python {m['python']}, NumPy {m['numpy']}, SciPy {m['scipy']}, "
-        f"{m['blas']}."
+        f"GEMM in float64 {m['gemm64'] / 1e9:.0f} GFLOP/s; "
+        f"Python {m['python']}, NumPy {m['numpy']}, SciPy {m['scipy']}, {m['blas']}."
     )
 
 

@@ -56,6 +56,8 @@ def run_case(case: Case, methods: list[Method], limits: Limits, quick: bool, say
 def _establish(case: Case, method: Method, runner, rows: dict) -> None:
     """The cheapest setting that meets the accuracy, by bisection: errors fall along the settings."""
     row = rows[method.name]
+    if method.like and rows[method.like]["status"] != "ok":
+        raise Unavailable(rows[method.like]["status"])
     settings = (rows[method.like]["setting"],) if method.like else method.settings
     low, high, found = 0, len(settings), None
     while low < high:

@@ -13,9 +13,16 @@ from . import (
     sparse_svd,
 )
 
-TASKS = {
-    module.__name__.rpartition(".")[2]: module
-    for module in (
-        dense_products, csr_products, rbf_product, imports, small, dense_svd, sparse_svd, kernel_pca, neighbors, rpcholesky,
-    )
-}  # fmt: skip
+MODULES = (
+    dense_products,
+    csr_products,
+    rbf_product,
+    imports,
+    small,
+    dense_svd,
+    sparse_svd,
+    kernel_pca,
+    neighbors,
+    rpcholesky,
+)
+TASKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}

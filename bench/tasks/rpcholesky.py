@@ -1,4 +1,4 @@
-"""Raw rbf kernel of up to 1 000 000 points in 16 dimensions by accelerated randomly pivoted Cholesky, rank 500, float32."""
+"""Raw rbf kernel, up to 1 000 000 points in 16 dimensions, randomly pivoted Cholesky of rank 500, float32."""
 
 import numpy as np
 

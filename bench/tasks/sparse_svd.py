@@ -1,4 +1,4 @@
-"""Sparse normalised co-occurrence 200000 x 100000, 16.5 M nonzeros, float32, k = 64: values crowd from 0.746 to 0.741."""
+"""Normalised co-occurrence, 200000 x 100000, 16.5 M nonzeros, float32, k = 64: values crowd from 0.746 to 0.741."""
 
 import numpy as np
 
