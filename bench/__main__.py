@@ -10,7 +10,7 @@ from rich.console import Console
 
 from . import report
 from .measure import Limits, machine
-from .peers import methods
+from .peers import methods, names
 from .peers.eigencontext import NAME
 from .reference import RESULTS
 from .run import run_case
@@ -20,21 +20,26 @@ from .tasks import TASKS
 def parse(arguments):
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--only", metavar="NAME,...", help="these tasks; the others keep their last results")
+    parser.add_argument("--peers", metavar="PACKAGE,...", help="ours beside these packages alone")
     parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that everything runs; README.md stays")
     parser.add_argument("--list", action="store_true", help="the tasks and their peers, then stop")
     parser.add_argument("--table", action="store_true", help="redraw the tables from the last results, then stop")
-    parser.add_argument("--out", type=Path, default=RESULTS, metavar="DIR", help="where results go (%(default)s)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help=f"where results go ({RESULTS})")
     args = parser.parse_args(arguments)
     args.tasks = args.only.split(",") if args.only else list(TASKS)
     if unknown := set(args.tasks) - set(TASKS):
         parser.error(f"--only: got {', '.join(sorted(unknown))}; allowed: {', '.join(TASKS)}")
+    args.out = args.out or (RESULTS / "quick" if args.quick else RESULTS)
+    args.packages = {NAME, *args.peers.split(",")} if args.peers is not None else None
     return args
 
 
-def run_task(name: str, quick: bool, limits: Limits, say) -> dict:
+def run_task(name: str, packages: set[str] | None, quick: bool, limits: Limits, say) -> dict:
     """The record of one task: its cases, each with rows and limits, and its goals."""
-    task = TASKS[name]
-    cases = {case.name: run_case(case, methods(name, case.data), limits, quick, say) for case in task.cases(quick)}
+    task, cases = TASKS[name], {}
+    for case in task.cases(quick):
+        chosen = [method for method in methods(name, case.data) if packages is None or method.package in packages]
+        cases[case.name] = run_case(case, chosen, limits, quick, say)
     return {
         "task": name,
         "title": task.__doc__.splitlines()[0],
@@ -50,14 +55,14 @@ def main(arguments=None) -> int:
     args = parse(arguments)
     if args.list:
         for name in args.tasks:
-            print(f"{name:<16} {TASKS[name].__doc__.splitlines()[0]}")
+            print(f"{name}: {TASKS[name].__doc__.splitlines()[0]}\n    {', '.join(names(name))}")
         return 0
     console = Console(stderr=True)
     if not args.table:
         limits = Limits(args.quick)
         for name in args.tasks:
             with console.status(name) as status:
-                record = run_task(name, args.quick, limits, status.update)
+                record = run_task(name, args.packages, args.quick, limits, status.update)
             report.save(name, record, args.out)
             print(report.plain({name: record}), flush=True)
     records = report.load(TASKS, args.out)
@@ -66,7 +71,7 @@ def main(arguments=None) -> int:
     if not args.quick and args.out == RESULTS:
         report.redraw(records)
     print(f"results, table.txt and ratios.png are in {args.out}")
-    return int(any(failed(record) for record in records.values()))
+    return int(any(failed(records[name]) for name in args.tasks if name in records))
 
 
 def failed(record: dict) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from .case import Answer, Method, Unavailable
 
 SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
-BRIEF = 1.0  # seconds: what takes less is run once untimed after each pause, to wake the cores up again
+BRIEF = 0.3  # seconds: what takes less is run once untimed after each pause, to wake the cores up again
 LIMIT = 180.0  # seconds after which a method in its own process is stopped
 
 
@@ -182,20 +182,22 @@ class Limits:
         self.copy = np.empty_like(self.long)
         self.threads = os.cpu_count() or 1
 
-    def contestants(self) -> dict:
-        everywhere = self.threads
-        return {
-            "gemm": lambda: self._gemm(everywhere),
-            "gemm on 1 thread": lambda: self._gemm(1),
-            "read": lambda: self._in_parts(everywhere, lambda part: self.long[part] @ self.long[part]),
-            "copy": lambda: self._in_parts(everywhere, self._copy),
-            "copy on 1 thread": lambda: self._in_parts(1, self._copy),
+    def contestants(self, one_thread: bool) -> dict:
+        """Functions that return their seconds; `one_thread`: those on a single thread too."""
+        limits = {
+            "gemm": lambda: self._gemm(self.threads),
+            "read": lambda: self._in_parts(self.threads, lambda part: self.long[part] @ self.long[part]),
+            "copy": lambda: self._in_parts(self.threads, self._copy),
         }
+        if one_thread:
+            limits["gemm on 1 thread"] = lambda: self._gemm(1)
+            limits["copy on 1 thread"] = lambda: self._in_parts(1, self._copy)
+        return limits
 
     def rates(self, times: dict[str, Times]) -> dict[str, float]:
         """Flop/s and byte/s (a copy counts what is read and what is written)."""
         work = {"gemm": 2.0 * len(self.a) ** 3, "read": self.long.nbytes, "copy": 2.0 * self.long.nbytes}
-        return {name: work[name.split()[0]] / times[name].median for name in self.contestants()}
+        return {name: work[name.split()[0]] / times[name].median for name in times if name.split()[0] in work}
 
     def double_gemm(self) -> float:
         """Flop/s of a large product in float64."""

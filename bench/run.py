@@ -9,7 +9,7 @@ import numpy as np
 from .case import Case, Method, Unavailable
 from .measure import SETTLE, Apart, Here, Limits, interleaved, peak_growth
 
-BUDGET = 30.0  # seconds that one contestant may take in the timed rounds
+BUDGET = 12.0  # seconds that one contestant may take in the timed rounds
 
 
 def run_case(case: Case, methods: list[Method], limits: Limits, quick: bool, say: Callable[[str], None]) -> dict:
@@ -34,7 +34,7 @@ def run_case(case: Case, methods: list[Method], limits: Limits, quick: bool, say
 
     say(f"{case.task} / {case.name}: in turn")
     turns = {name: _turn(runner, rows[name]) for name, runner in runners.items()}
-    machine = limits.contestants()
+    machine = limits.contestants(any(name.endswith("on 1 thread") for name in runners))
     times = interleaved(
         machine | turns, 2 if quick else case.rounds, 1.0 if quick else BUDGET, 0.0 if quick else SETTLE
     )

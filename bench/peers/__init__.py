@@ -7,5 +7,9 @@ MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, faiss, p
 
 
 def methods(task: str, data: dict) -> list[Method]:
-    """Everybody who solves cases of `task`, ours first."""
+    """Everybody who solves the case of `task` with this data, ours first."""
     return [method for module in MODULES for method in module.METHODS if method.task == task and method.suits(data)]
+
+
+def names(task: str) -> list[str]:
+    return [method.name for module in MODULES for method in module.METHODS if method.task == task]

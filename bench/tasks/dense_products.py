@@ -29,7 +29,6 @@ def cases(quick):
                 accuracy=1e-5,
                 error=largest_error(reference),
                 work=lambda _, flops=flops: (flops, a.nbytes),
-                rounds=9,
             )
 
 
