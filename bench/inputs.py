@@ -17,7 +17,7 @@ def cooccurrence(quick: bool) -> sp.csr_array:
     A pair has a topic, drawn uniformly. Its row is of that topic; its column is too with the topic's probability (from
     0.744 down to 0.7245), else of any. Item r belongs to topic r mod 200 and has weight (r + 1)^-0.7 there: Zipf.
     """
-    n, m, pairs = (2000, 1000, 100_000) if quick else (200_000, 100_000, 23_420_000)
+    n, m, pairs = (2000, 1000, 100_000) if quick else (200_000, 100_000, 23_540_000)
     count = topics(quick)
     rng = np.random.default_rng(0)
     topic = rng.integers(count, size=pairs)
