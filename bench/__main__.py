@@ -57,12 +57,13 @@ def main(arguments=None) -> int:
         for name in args.tasks:
             print(f"{name}: {TASKS[name].__doc__.splitlines()[0]}\n    {', '.join(names(name))}")
         return 0
-    console = Console(stderr=True)
+    console = Console(stderr=True, log_path=False)
     if not args.table:
         limits = Limits(args.quick)
         for name in args.tasks:
             with console.status(name) as status:
-                record = run_task(name, args.packages, args.quick, limits, status.update)
+                say = status.update if console.is_terminal else console.log
+                record = run_task(name, args.packages, args.quick, limits, say)
             report.save(name, record, args.out)
             print(report.plain({name: record}), flush=True)
     records = report.load(TASKS, args.out)

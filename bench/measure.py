@@ -18,7 +18,7 @@ from .case import Answer, Method, Unavailable
 
 SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
 BRIEF = 0.3  # seconds: what takes less is run once untimed after each pause, to wake the cores up again
-LIMIT = 180.0  # seconds after which a method in its own process is stopped
+LIMIT = 60.0  # seconds after which a method in its own process is stopped
 
 
 class Outcome(NamedTuple):

@@ -9,7 +9,7 @@ import numpy as np
 from .case import Case, Method, Unavailable
 from .measure import SETTLE, Apart, Here, Limits, interleaved, peak_growth
 
-BUDGET = 12.0  # seconds that one contestant may take in the timed rounds
+BUDGET = 8.0  # seconds that one contestant may take in the timed rounds
 
 
 def run_case(case: Case, methods: list[Method], limits: Limits, quick: bool, say: Callable[[str], None]) -> dict:
