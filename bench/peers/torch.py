@@ -14,5 +14,5 @@ def svd_lowrank(data, setting):
 
 
 METHODS = [
-    Method("torch.svd_lowrank", "torch", "dense_svd", svd_lowrank, tuple((10, q) for q in range(2, 21)), isolated=True)
+    Method("torch.svd_lowrank", "torch", "dense_svd", svd_lowrank, tuple((10, q) for q in range(4, 21)), isolated=True)
 ]
