@@ -14,43 +14,52 @@ BUDGET = 8.0  # seconds that one contestant may take in the timed rounds
 
 def run_case(case: Case, methods: list[Method], limits: Limits, quick: bool, say: Callable[[str], None]) -> dict:
     """The rows of `case` by name of method, and the machine's limits in the same rounds."""
-    runners, rows = {}, {}
+    rows: dict[str, dict] = {}
+    runners = {}
     for method in methods:
-        rows[method.name] = row = {"package": method.package, "version": method.version(), "accuracy": case.accuracy}
-        if row["version"] is None:
-            row["status"] = "not installed"
-            continue
         say(f"{case.task} / {case.name}: {method.name}, check")
-        try:
-            runner = (Apart if method.isolated else Here)(method, case.data)
+        rows[method.name] = {"package": method.package, "version": method.version(), "accuracy": case.accuracy}
+        if runner := _checked(case, method, rows):
             runners[method.name] = runner
-            _establish(case, method, runner, rows)
-        except Unavailable as error:
-            row["status"] = str(error)
-        except Exception as error:  # a peer that fails is a row that says so
-            row["status"] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
-        if row["status"] != "ok" and method.name in runners:
-            runners.pop(method.name).close()
 
     say(f"{case.task} / {case.name}: in turn")
     turns = {name: _turn(runner, rows[name]) for name, runner in runners.items()}
     machine = limits.contestants(any(name.endswith("on 1 thread") for name in runners))
-    times = interleaved(
-        machine | turns, 2 if quick else case.rounds, 1.0 if quick else BUDGET, 0.0 if quick else SETTLE
-    )
+    rounds, budget, settle = (2, 1.0, 0.0) if quick else (case.rounds, BUDGET, SETTLE)
+    times = interleaved(machine | turns, rounds, budget, settle)
     rates = limits.rates(times)
     for name, runner in runners.items():
         runner.close()
-        row = rows[name]
-        row.update(times[name]._asdict())
-        if not runner.method.like:
-            _against_limits(case, row, rates)
-    if case.memory and not quick:
-        for method in methods:
-            if rows[method.name]["status"] == "ok" and not method.like:
-                say(f"{case.task} / {case.name}: {method.name}, memory")
-                _measure_memory(case, method, rows[method.name])
+        if rows[name]["status"] == "ok":
+            rows[name].update(times[name]._asdict())
+            if not runner.method.like:
+                _against_limits(case, rows[name], rates)
+
+    for method in methods if case.memory and not quick else ():
+        if rows[method.name]["status"] == "ok" and not method.like:
+            say(f"{case.task} / {case.name}: {method.name}, memory")
+            _measure_memory(case, method, rows[method.name])
     return {"rows": rows, "limits": rates}
+
+
+def _checked(case: Case, method: Method, rows: dict):
+    """What runs `method` once it has met the accuracy; None, and a status that says why, where it has not."""
+    row, runner = rows[method.name], None
+    if row["version"] is None:
+        row["status"] = "not installed"
+        return None
+    try:
+        runner = (Apart if method.isolated else Here)(method, case.data)
+        _establish(case, method, runner, rows)
+    except Unavailable as error:
+        row["status"] = str(error)
+    except Exception as error:  # a peer that fails is a row that says so
+        row["status"] = f"{type(error).__name__}: {error}".splitlines()[0][:100]
+    if row["status"] == "ok":
+        return runner
+    if runner:
+        runner.close()
+    return None
 
 
 def _establish(case: Case, method: Method, runner, rows: dict) -> None:
@@ -77,7 +86,16 @@ def _establish(case: Case, method: Method, runner, rows: dict) -> None:
 
 
 def _turn(runner, row):
-    return lambda: runner.run(row["setting"]).seconds
+    """Seconds of one run; what fails now is no longer timed."""
+
+    def turn():
+        try:
+            return runner.run(row["setting"]).seconds
+        except Unavailable as error:
+            row["status"] = str(error)
+            return np.inf
+
+    return turn
 
 
 def _against_limits(case: Case, row: dict, rates: dict) -> None:

@@ -136,3 +136,17 @@ def test_the_command_refuses_unknown_tasks():
     command = [sys.executable, "-m", "bench", "--only", "nothing"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 2 and "nothing" in done.stderr and "dense_svd" in done.stderr
+
+
+def test_what_stops_running_is_no_longer_timed():
+    calls = []
+
+    def once(data, _):
+        calls.append(1)
+        if len(calls) > 1:
+            raise MemoryError
+        return Answer(REFERENCE)
+
+    rows = rows_of(method("right", (1.0,)), Method("once", "numpy", "test", once))
+    assert rows["once"]["status"] == "out of memory" and "median" not in rows["once"]
+    assert rows["right"]["median"] > 0
