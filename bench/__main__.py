@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import datetime
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -34,21 +35,21 @@ def parse(arguments):
     return args
 
 
-def run_task(name: str, packages: set[str] | None, quick: bool, limits: Limits, say) -> dict:
-    """The record of one task: its cases, each with rows and limits, and its goals."""
+def run_task(name: str, packages: set[str] | None, quick: bool, limits: Limits, say) -> Iterator[dict]:
+    """The record of one task after each of its cases, so that a run cut short leaves what it has."""
     task, cases = TASKS[name], {}
     for case in task.cases(quick):
         chosen = [method for method in methods(name, case.data) if packages is None or method.package in packages]
         cases[case.name] = run_case(case, chosen, limits, quick, say)
-    return {
-        "task": name,
-        "title": task.__doc__.splitlines()[0],
-        "date": datetime.date.today().isoformat(),
-        "quick": quick,
-        "machine": machine() | {"gemm64": limits.double_gemm()},
-        "cases": cases,
-        "goals": [dataclasses.asdict(goal) for goal in task.goals(cases)],
-    }
+        yield {
+            "task": name,
+            "title": task.__doc__.splitlines()[0],
+            "date": datetime.date.today().isoformat(),
+            "quick": quick,
+            "machine": machine() | {"gemm64": limits.double_gemm()},
+            "cases": cases,
+            "goals": [dataclasses.asdict(goal) for goal in task.goals(cases)],
+        }
 
 
 def main(arguments=None) -> int:
@@ -63,8 +64,8 @@ def main(arguments=None) -> int:
         for name in args.tasks:
             with console.status(name) as status:
                 say = status.update if console.is_terminal else console.log
-                record = run_task(name, args.packages, args.quick, limits, say)
-            report.save(name, record, args.out)
+                for record in run_task(name, args.packages, args.quick, limits, say):
+                    report.save(name, record, args.out)
             print(report.plain({name: record}), flush=True)
     records = report.load(TASKS, args.out)
     (args.out / "table.txt").write_text(report.plain(records))
