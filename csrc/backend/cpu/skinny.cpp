@@ -109,22 +109,26 @@ class Panels {
       : table_(table<T>()),
         cols_(cols),
         pair_(sizeof(T) == 4 && 2 * cols <= 3 * table_.lanes ? 2 : 1),
-        vectors_(ceil_div(cols, table_.lanes / pair_)),
-        count_(ceil_div(vectors_, table_.max_vectors)) {}
-  Index count() const { return count_; }
+        unit_(table_.lanes / pair_) {
+    const Index vectors = ceil_div(cols, unit_), count = ceil_div(vectors, table_.max_vectors);
+    first_ = Buffer<Index>(count + 1);
+    for (Index p = 0; p <= count; ++p) first_[p] = p * vectors / count;
+  }
+  Index count() const { return first_.size() - 1; }
   Index pair() const { return pair_; }
-  Index width() const { return vectors_ * table_.lanes / pair_; }  // of all panels together
-  Index first_column(Index p) const { return p * vectors_ / count_ * (table_.lanes / pair_); }
-  Index width(Index p) const { return first_column(p + 1) - first_column(p); }
+  Index width() const { return first_column(count()); }  // of all panels together
+  Index first_column(Index p) const { return first_[p] * unit_; }
+  Index width(Index p) const { return vectors(p) * unit_; }
   Index columns(Index p) const { return std::min(width(p), cols_ - first_column(p)); }
   cpu::SkinnyKernel<T> kernel(Index p, bool along_rows) const {
-    const Index v = width(p) * pair_ / table_.lanes - 1;
-    return along_rows ? table_.along_rows[pair_ - 1][v] : table_.along_columns[pair_ - 1][v];
+    return (along_rows ? table_.along_rows : table_.along_columns)[pair_ - 1][vectors(p) - 1];
   }
 
  private:
+  Index vectors(Index p) const { return first_[p + 1] - first_[p]; }
   const SkinnyTable<T>& table_;
-  Index cols_, pair_, vectors_, count_;
+  Index cols_, pair_, unit_;  // columns in a vector
+  Buffer<Index> first_;       // the vector where a panel begins
 };
 
 // A block as the kernels want it (see SkinnyTable): panel after panel, packed. Of pairs, `copies` is 2 where both lanes
@@ -171,19 +175,11 @@ template <class T>
 struct Tile {
   const T* data;
   Index stride;
-  bool along_rows;
 };
-
-// Can a kernel read B where it lies?
-template <class T>
-bool readable_in_place(const MatrixView<const T>& B) {
-  return B.col_stride == 1 || B.row_stride == 1;
-}
 
 // Copies a tile in the order in which it lies in memory; lines are kept an odd number of cache lines apart.
 template <class T>
-Tile<T> copy_tile(const MatrixView<const T>& B, Scratch<T>& buffer) {
-  const bool along_rows = std::abs(B.col_stride) <= std::abs(B.row_stride);
+Tile<T> copy_tile(const MatrixView<const T>& B, bool along_rows, Scratch<T>& buffer) {
   const MatrixView<const T> C = along_rows ? B : B.transposed();
   constexpr Index line = 64 / sizeof(T);
   const Index stride = (ceil_div(C.cols, line) | 1) * line;
@@ -196,7 +192,7 @@ Tile<T> copy_tile(const MatrixView<const T>& B, Scratch<T>& buffer) {
     else
       for (Index j = 0; j < C.cols; ++j) to[j] = from[j * C.col_stride];
   }
-  return {buffer.data(), stride, along_rows};
+  return {buffer.data(), stride};
 }
 
 template <class T>
@@ -205,21 +201,13 @@ MatrixView<const T> part(const MatrixView<const T>& B, Index row, Index rows, In
 }
 
 template <class T>
-Tile<T> in_place(const MatrixView<const T>& B) {
-  if (B.col_stride == 1) return {B.data, B.row_stride, true};
-  return {B.data, B.col_stride, false};
-}
-
-template <class T>
 void set_zero(Block<T> Y) {
   for (Index i = 0; i < Y.rows; ++i) std::fill_n(Y.row(i), Y.cols, T(0));
 }
 
-// sums += chain, chain = 0: ends a chain of additions in T.
 template <class T>
-void flush(T* chain, double* sums, Index count) {
-  for (Index i = 0; i < count; ++i) sums[i] += static_cast<double>(chain[i]);
-  std::fill_n(chain, count, T(0));
+void add_to(double* sums, const T* terms, Index count) {
+  for (Index i = 0; i < count; ++i) sums[i] += static_cast<double>(terms[i]);
 }
 
 // The sums of some groups over rows x width, in T for the current chain and, where chains are ended, in float64.
@@ -241,36 +229,33 @@ struct Sums {
     std::fill_n(chain_of(g), size, T(0));
     if (several_chains) std::fill_n(ended_of(g), size, 0.0);
   }
-  void flush(Index g) { eigencontext::flush(chain_of(g), ended_of(g), size); }
+  void end_chain(Index g) {
+    add_to(ended_of(g), chain_of(g), size);
+    std::fill_n(chain_of(g), size, T(0));
+  }
 };
 
 // Y(i, :) = the sum over `groups` groups from `group` of row i of a block packed like `shape`; group order, float64.
+// `begin` is even.
 template <class T>
 void write_rows(const Panels<T>& panels, const Sums<T>& sums, Index group, Index groups, Packed<T> shape, Index begin,
                 Index end, Block<T> Y) {
-  constexpr Index piece = 64;
-  double total[piece];
-  const auto add = [&](const auto* from, Index count) {
-    if (panels.pair() == 1)
-      for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(from[c]);
-    else if (shape.copies == 1)
-      for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(from[2 * c]);
-    else
-      for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(from[2 * c]) + static_cast<double>(from[2 * c + 1]);
-  };
+  const Index step = panels.pair(), zipped = step / shape.copies;
+  Scratch<double> total(panels.width() * step);
   for (Index p = 0; p < panels.count(); ++p) {
-    const Index first = panels.first_column(p), columns = panels.columns(p);
-    for (Index i = begin; i < end; ++i)
-      for (Index j = 0; j < columns; j += piece) {
-        const Index count = std::min(piece, columns - j), offset = shape.offset(panels, p, i) + j * panels.pair();
-        std::fill_n(total, count, 0.0);
-        for (Index g = group; g < group + groups; ++g) {
-          add(sums.chain.data() + g * sums.size + offset, count);
-          if (sums.several_chains) add(sums.ended.data() + g * sums.size + offset, count);
-        }
-        T* to = Y.row(i) + first + j;
-        for (Index c = 0; c < count; ++c) to[c] = static_cast<T>(total[c]);
+    const Index first = panels.first_column(p), columns = panels.columns(p), count = panels.width(p) * step;
+    for (Index i = begin; i < end; i += zipped) {
+      const Index offset = shape.offset(panels, p, i);
+      std::fill_n(total.data(), count, 0.0);
+      for (Index g = group; g < group + groups; ++g) {
+        add_to(total.data(), sums.chain.data() + g * sums.size + offset, count);
+        if (sums.several_chains) add_to(total.data(), sums.ended.data() + g * sums.size + offset, count);
       }
+      if (shape.copies == 2)
+        for (Index c = 0; c < count; c += 2) total.data()[c] += total.data()[c + 1];
+      for (Index z = 0; z < std::min(zipped, end - i); ++z)
+        for (Index c = 0; c < columns; ++c) Y(i + z, first + c) = static_cast<T>(total.data()[c * step + z]);
+    }
   }
 }
 
@@ -301,21 +286,19 @@ struct TileProduct {
   // Row x_row of X belongs to column 0 of B, row out_row of out to row 0.
   void add(const MatrixView<const T>& B, Packed<T> X, Index x_row, Packed<T> out, Index out_row) const {
     Scratch<T> buffer;
-    const Index down = ceil_div(B.rows, tile_rows()), across = ceil_div(B.cols, tile_depth());
-    const auto corner = [&](Index t) {
-      const Index i = along_rows ? t / across : t % down, k = along_rows ? t % across : t / down;
-      return std::pair(i * tile_rows(), k * tile_depth());
-    };
-    for (Index t = 0; t < down * across; ++t) {
-      const auto [i, k] = corner(t);
-      const auto [next_i, next_k] = corner(std::min(t + 1, down * across - 1));
-      const auto view = part(B, i, std::min(tile_rows(), B.rows - i), k, std::min(tile_depth(), B.cols - k));
-      const Tile<T> tile = direct ? in_place(view) : copy_tile(view, buffer);
-      const Index ahead = direct ? (next_i - i) * B.row_stride + (next_k - k) * B.col_stride : 0;
-      for (Index p = 0; p < panels.count(); ++p)
-        panels.kernel(p, tile.along_rows)(view.rows, view.cols, tile.data, tile.stride, X.at(panels, p, x_row + k),
-                                          out.at(panels, p, out_row + i), ahead);
-    }
+    const Index length = along_rows ? B.cols : B.rows, lines = along_rows ? B.rows : B.cols;
+    const Index piece = along_rows ? tile_depth() : tile_rows(), bundle = along_rows ? tile_rows() : tile_depth();
+    const Index stride = along_rows ? B.row_stride : B.col_stride;
+    for (Index line = 0; line < lines; line += bundle)
+      for (Index at = 0; at < length; at += piece) {
+        const Index i = along_rows ? line : at, k = along_rows ? at : line;
+        const auto view = part(B, i, std::min(tile_rows(), B.rows - i), k, std::min(tile_depth(), B.cols - k));
+        const Tile<T> tile = direct ? Tile<T>{view.data, stride} : copy_tile(view, along_rows, buffer);
+        const Index ahead = at + piece < length ? piece : line + bundle < lines ? bundle * stride - at : 0;
+        for (Index p = 0; p < panels.count(); ++p)
+          panels.kernel(p, along_rows)(view.rows, view.cols, tile.data, tile.stride, X.at(panels, p, x_row + k),
+                                       out.at(panels, p, out_row + i), direct ? ahead : 0);
+      }
   }
 };
 
@@ -350,7 +333,7 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
       const Index depth = std::min(block, end - k);
       work.add(part(B, row, rows, k, depth), Xp, k, out, 0);
       if (chain += depth; chain + block > max_chain && several_chains) {
-        sums.flush(g);
+        sums.end_chain(g);
         chain = 0;
       }
     }
@@ -462,7 +445,7 @@ void fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z)
       if (round == 0) sums.clear(g);
       const Index begin = (round + g) * chunk_rows;
       product.run(begin, std::min(A.rows, begin + chunk_rows), {sums.chain_of(g), shape.rows, shape.copies});
-      if (chunks > groups) sums.flush(g);
+      if (chunks > groups) sums.end_chain(g);
     });
   const Index piece = 512;
   parallel_for(ceil_div(Z.rows, piece), [&](Index chunk, int) {
