@@ -6,9 +6,9 @@
 // multiplied the next one is fetched: that is what hides the memory, which alone takes half to all of the time at 16
 // columns. The fused product reads some whole rows of A from memory, multiplies them by X, and uses them again from L2.
 //
-// Error: at most `tile depth` (256; along columns 24) products are summed in registers, those sums in T while a chain is
-// shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth +
-// 2) eps sum |b_ik x_kj|, however long the sum is.
+// Error: at most `tile depth` (256; along columns 32) products are summed in registers, those sums in T while a chain
+// is shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth
+// + 2) eps sum |b_ik x_kj|, however long the sum is.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -155,7 +155,8 @@ void pack(const Panels<T>& panels, Block<const T> X, Packed<T> out) {
     const Index begin = chunk * piece, rows = std::min(piece, X.rows - begin);
     for (Index p = 0; p < panels.count(); ++p) {
       const Index first = panels.first_column(p), columns = panels.columns(p), width = panels.width(p);
-      if (columns < width || rows % step) std::fill_n(out.at(panels, p, begin), round_up(rows, step) * width * out.copies, T(0));
+      if (columns < width || rows % step)
+        std::fill_n(out.at(panels, p, begin), round_up(rows, step) * width * out.copies, T(0));
       for (Index i = begin; i < begin + rows; ++i) {
         const T* from = X.row(i) + first;
         T* to = out.at(panels, p, i);
@@ -280,8 +281,9 @@ struct TileProduct {
 
   // A tile is a few pieces of lines of B, so that it and the next one stay in L1; tiles follow each other along them.
   static constexpr Index item = sizeof(T);
-  Index tile_rows() const { return along_rows ? 16 : 512 / item; }
-  Index tile_depth() const { return along_rows ? 1024 / item : 24; }
+  // Rows are a multiple of those of every kernel.
+  Index tile_rows() const { return along_rows ? 24 : 384 / item; }
+  Index tile_depth() const { return along_rows ? 1024 / item : 32; }
 
   // Row x_row of X belongs to column 0 of B, row out_row of out to row 0.
   void add(const MatrixView<const T>& B, Packed<T> X, Index x_row, Packed<T> out, Index out_row) const {
@@ -294,7 +296,7 @@ struct TileProduct {
         const Index i = along_rows ? line : at, k = along_rows ? at : line;
         const auto view = part(B, i, std::min(tile_rows(), B.rows - i), k, std::min(tile_depth(), B.cols - k));
         const Tile<T> tile = direct ? Tile<T>{view.data, stride} : copy_tile(view, along_rows, buffer);
-        const Index ahead = at + piece < length ? piece : line + bundle < lines ? bundle * stride - at : 0;
+        const Index ahead = at + piece < length ? piece : bundle * stride - at;
         for (Index p = 0; p < panels.count(); ++p)
           panels.kernel(p, along_rows)(view.rows, view.cols, tile.data, tile.stride, X.at(panels, p, x_row + k),
                                        out.at(panels, p, out_row + i), direct ? ahead : 0);
@@ -314,7 +316,8 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
   pack(panels, X, Xp);
 
   // Along rows a block of X stays in L2 while a strip of B passes, along columns a strip of Y.
-  const Index fits = std::max<Index>(1, block_bytes / (panels.width() * panels.pair() * static_cast<Index>(sizeof(T)) * 2)) * 2;
+  const Index fits =
+      std::max<Index>(1, block_bytes / (panels.width() * panels.pair() * static_cast<Index>(sizeof(T)) * 2)) * 2;
   const Index longest = work.along_rows ? 192 : round_up(fits, work.tile_rows());
   const Index strip_rows = round_up(ceil_div(B.rows, ceil_div(B.rows, longest)), work.tile_rows());
   const Index strips = ceil_div(B.rows, strip_rows);
@@ -339,7 +342,8 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
     }
   };
   const auto write = [&](const Sums<T>& sums, Index first, Index row, Index rows) {
-    write_rows(panels, sums, first, groups, {nullptr, rows, work.out_copies()}, 0, rows, Block<T>{Y.row(row), rows, Y.cols, Y.stride});
+    write_rows(panels, sums, first, groups, {nullptr, rows, work.out_copies()}, 0, rows,
+               Block<T>{Y.row(row), rows, Y.cols, Y.stride});
   };
   const Index size = Packed<T>::size(panels, strip_rows, work.out_copies());
   if (groups == 1) {
@@ -376,7 +380,8 @@ void scale_packed(const Panels<T>& panels, const double* w, Packed<T> Y, Index r
         if (Y.copies == 1)
           *entry = static_cast<T>(factor * static_cast<double>(*entry));
         else
-          entry[0] = entry[1] = static_cast<T>(factor * (static_cast<double>(entry[0]) + static_cast<double>(entry[1])));
+          entry[0] = entry[1] =
+              static_cast<T>(factor * (static_cast<double>(entry[0]) + static_cast<double>(entry[1])));
       }
     }
 }

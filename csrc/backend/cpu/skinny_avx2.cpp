@@ -4,7 +4,7 @@
 
 namespace eigencontext::cpu {
 
-const SkinnyTables skinny_avx2 = make_tables<32, 8, 4, 4, 0>();
+const SkinnyTables skinny_avx2 = make_tables<32, 12, 6, 4, 0>();
 
 }  // namespace eigencontext::cpu
 #endif

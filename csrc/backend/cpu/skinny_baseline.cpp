@@ -3,6 +3,6 @@
 
 namespace eigencontext::cpu {
 
-const SkinnyTables skinny_baseline = make_tables<16, 8, 4, 4, 0>();
+const SkinnyTables skinny_baseline = make_tables<16, 8, 6, 4, 0>();
 
 }  // namespace eigencontext::cpu

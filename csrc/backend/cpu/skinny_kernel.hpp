@@ -36,7 +36,8 @@ struct Simd {
   }
 };
 
-// out += a x for R units of Pair rows (along columns) or of one row (along rows). Entries: how many of a unit are there.
+// out += a x for R units of Pair rows (along columns) or of one row (along rows). Entries: how many of a unit are
+// there.
 template <class T, int Bytes, int V, int R, int Pair, int Entries, bool AlongRows>
 inline __attribute__((always_inline)) void micro_tile(Index depth, const T* a, Index stride, const T* x, T* out,
                                                       Index ahead) {
