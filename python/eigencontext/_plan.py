@@ -123,7 +123,7 @@ def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Oper
     if isinstance(a, Operator) or op._recipe[0] != "csr":
         return op, 0
     indptr, indices, data, shape, copied, _ = op._recipe[1]
-    return op, (indices.nbytes + data.nbytes + (shape[1] + 1) * indptr.itemsize) if copied else 0
+    return op, (indices.nbytes + data.nbytes + (max(shape[1], len(data) // 16) + 1) * indptr.itemsize) if copied else 0
 
 
 def check_rank(k, shape, argument: str = "k") -> int:

@@ -194,12 +194,12 @@ def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None) -> Ope
 def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, dtype=None) -> Operator:
     """The operator of a scipy.sparse matrix of any format, (n, m), kept as CSR.
 
-    The transposed product is fastest from a transposed copy, nnz (itemsize + index bytes) + 8 (m + 1) bytes, which is
-    kept if it fits into `max_memory`, or by default into a quarter of the memory available. Neither a symmetric matrix
-    needs it nor a row of one entry each.
+    The transposed product is fastest from a transposed copy, made in bands of rows where the matrix is tall: at most
+    nnz (itemsize + index bytes) + (max(m, nnz / 16) + 1) index bytes. It is kept if it fits into `max_memory`, or by
+    default into a quarter of the memory available. Neither a symmetric matrix needs it nor a row of one entry each.
     """
     C = sparse_array(C, argument, dtype)
-    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (C.shape[1] + 1) * C.indptr.itemsize
+    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (max(C.shape[1], C.nnz // 16) + 1) * C.indptr.itemsize
     limit = max_memory if max_memory is not None else available_memory() // 4
     copy = not symmetric and size <= limit
     return Operator("csr", (C.indptr, C.indices, C.data, C.shape, copy, symmetric), C.dtype)

@@ -113,6 +113,20 @@ def test_csr_shapes(dtype, shape, density, transpose_copy):
         check_products(op, A, dtype, b)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_csr_tall_transpose_in_bands(dtype, index):
+    """Tall enough for several bands (8 MiB of 32 columns), at widths whose last vector overlaps the one before."""
+    *arrays, A = sparse(150_000, 11, 0.5, dtype, index)
+    op = _core.csr(*arrays, *A.shape, True)
+    bound = 1024 + 8  # additions of a segment, and of the bands
+    exact = sp.csr_matrix((arrays[2].astype(float), arrays[1], arrays[0]), shape=A.shape).T
+    for width in (1, 3, 16, 21, 40):
+        y = np.random.default_rng(width).standard_normal((150_000, width)).astype(dtype)
+        scale = abs(exact) @ abs(y.astype(float))
+        assert np.all(abs(op.rmatmat(y) - exact @ y.astype(float)) <= bound * np.finfo(dtype).eps * scale)
+
+
 def test_csr_repeated_and_unsorted_entries_add_up():
     indptr, indices = np.array([0, 3, 3, 5], np.int32), np.array([2, 0, 2, 1, 0], np.int32)
     data = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
