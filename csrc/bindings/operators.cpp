@@ -81,8 +81,8 @@ RowMajorArray<T> entries(const Pointer<T>& op, const py::object& rows, const std
   for (const auto* indices : {&some, &columns})
     for (const Index i : *indices)
       if (i < 0 || i >= op->rows()) throw py::index_error("an index outside the operator");
-  RowMajorArray<T> out = new_array<T>(rows.is_none() ? op->rows() : static_cast<Index>(some.size()),
-                                      static_cast<Index>(columns.size()));
+  RowMajorArray<T> out =
+      new_array<T>(rows.is_none() ? op->rows() : static_cast<Index>(some.size()), static_cast<Index>(columns.size()));
   const Block<T> Y = writable_block(out);
   const Index* which = rows.is_none() ? nullptr : some.data();
   without_gil([&] { op->entries(which, columns.data(), Y); });

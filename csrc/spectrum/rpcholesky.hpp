@@ -86,7 +86,8 @@ class PivotedCholesky {
     });
     trace_ = total_ = 0;
     for (Index c = 0; c < chunks; ++c) {
-      if (negative[c] >= 0) not_semidefinite("a negative residual on the diagonal at [" + std::to_string(negative[c]) + "]");
+      if (negative[c] >= 0)
+        not_semidefinite("a negative residual on the diagonal at [" + std::to_string(negative[c]) + "]");
       trace_ += traces[c];
       total_ += sums_[c];
     }
@@ -120,14 +121,16 @@ class PivotedCholesky {
     const PhiloxKey key{static_cast<std::uint32_t>(seed_), static_cast<std::uint32_t>(seed_ >> 32)};
     std::vector<Index> indices;
     for (Index j = 0; j < count; ++j, ++drawn_) {
-      const PhiloxCounter bits = philox({static_cast<std::uint32_t>(drawn_), static_cast<std::uint32_t>(drawn_ >> 32), 0, stream}, key);
+      const PhiloxCounter bits =
+          philox({static_cast<std::uint32_t>(drawn_), static_cast<std::uint32_t>(drawn_ >> 32), 0, stream}, key);
       indices.push_back(at(uniform(bits[0], bits[1]) * total_));
       levels.push_back(uniform(bits[2], bits[3]));
     }
     return indices;
   }
 
-  // The index at which the running sum of weights passes `target`; the last one with a weight where rounding prevents it.
+  // The index at which the running sum of weights passes `target`; the last one with a weight where rounding prevents
+  // it.
   Index at(double target) const {
     Index chunk = 0, found = -1;
     for (Index c = 0; c < sums_.size(); ++c) {

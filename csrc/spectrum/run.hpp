@@ -12,7 +12,8 @@
 
 namespace eigencontext::spectrum {
 
-// max_basis: the rank asked for was reached. no_room: the space has too few dimensions to go on. unsuitable: a value too small for the squared operator.
+// max_basis: the rank asked for was reached. no_room: the space has too few dimensions to go on. unsuitable: a value
+// too small for the squared operator.
 enum class Outcome { converged, max_sweeps, max_basis, callback, no_room, unsuitable };
 
 struct Run {

@@ -375,7 +375,8 @@ SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Ind
   if (hold && outcome == Outcome::max_basis) outcome = Outcome::converged;
   // Where the bound does not hold, it says more than a warning of a cluster would.
   if (hold && cholesky.size() > k) run.next_value = all[k];
-  SpectrumResult<Scalar> result = finish(Guarded<Backend, Scalar>(op, false, options.seed), std::move(t), run, outcome, false);
+  SpectrumResult<Scalar> result =
+      finish(Guarded<Backend, Scalar>(op, false, options.seed), std::move(t), run, outcome, false);
   result.matvecs = cholesky.size();
   return result;
 }

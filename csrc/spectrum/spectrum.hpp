@@ -49,9 +49,9 @@ struct SpectrumResult {
 template <class Backend, class Scalar>
 SpectrumResult<Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 
-// A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator. Method::rpcholesky takes an operator that
-// gives its entries: w and V are those of F F^T, max_basis (2 k) is the rank of F, block_size the proposals of a round;
-// every residual is trace(A - F F^T), sweeps counts rounds, matvecs the columns evaluated.
+// A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator. Method::rpcholesky takes an operator
+// that gives its entries: w and V are those of F F^T, max_basis (2 k) is the rank of F, block_size the proposals of a
+// round; every residual is trace(A - F F^T), sweeps counts rounds, matvecs the columns evaluated.
 template <class Backend, class Scalar>
 SpectrumResult<Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 

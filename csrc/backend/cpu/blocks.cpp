@@ -297,9 +297,9 @@ void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> 
   template void Cpu::multiply_right<T>(Block<T>, const double*);                         \
   template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                   \
   template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);             \
-  template void Cpu::scale_columns<T>(const double*, Block<T>);\
-  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);\
-  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);\
+  template void Cpu::scale_columns<T>(const double*, Block<T>);                          \
+  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                   \
+  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);       \
   template void Cpu::column_squares<T>(Block<const T>, double*);                         \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                 \
   template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);     \
