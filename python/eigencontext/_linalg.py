@@ -181,18 +181,18 @@ def eigh(
     - ``w_i <= w_i(A) <= w_i + c`` and ``||A v_i - w_i v_i|| <= c``: every entry of `.residuals` is c, and `.converged`
       is judged by it. The true residuals would cost all n^2 entries. A larger `max_basis` is what makes c smaller.
     - `.missed` is sum_{i > k} of w_i^2 of F F^T; what F leaves adds at most 2 w_1 c + c^2.
-    - `.sweeps` counts rounds, `.matvecs` the columns evaluated. `.stop_reason` is "max_basis" where the rank was reached
-      before all converged; it is "converged" also where c / trace(A) has fallen to eps.
+    - `.sweeps` counts rounds, `.matvecs` the columns evaluated. `.stop_reason` is "max_basis" where the rank was
+      reached before all converged; it is "converged" also where only rounding is left of A.
     - `block_size` is the number of pivots proposed in a round (any gives the same law of pivots), `max_sweeps` is
       refused, and `verify` finds nothing to do: the bound leaves nothing to be missed.
 
-    Cost: (r + 1) n entries and n (2 r^2 + 4 r k + 8 k^2) flops. Memory: itemsize n (r + k) + 24 n + 100 r^2 bytes beside
-    A (a kernel operator holds a copy of X).
+    Cost: (r + 1) n entries and n (2 r^2 + 4 r k + 8 k^2) flops. Memory: itemsize n (r + k) + 24 n + 100 r^2 bytes
+    beside A (a kernel operator holds a copy of X), the result included.
 
     References
     ----------
-    Chen, Epperly, Tropp, Webber 2022, arXiv 2207.06503, algorithm 1 (the law of pivots) and theorem 2.3 (its error);
-    Epperly, Tropp, Webber 2024, arXiv 2410.03969, algorithms 2.1 and 2.2 (in blocks, by rejection).
+    Chen, Epperly, Tropp, Webber 2022, arXiv 2207.06503 (the law of the pivots and its error); Epperly, Tropp, Webber
+    2024, arXiv 2410.03969 (the same law in blocks, by rejection).
 
     Examples
     --------
@@ -581,7 +581,7 @@ def _symmetric(a, method):
 def _check_square(a):
     if len(a.shape) != 2 or a.shape[0] != a.shape[1]:
         raise ValueError(
-            f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (ec.svd by its other methods takes any shape)"
+            f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (other methods of ec.svd take any shape)"
         )
 
 

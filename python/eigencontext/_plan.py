@@ -139,9 +139,9 @@ def require_entries(op: Operator) -> None:
     """ValueError for operators that pivoted Cholesky can't take."""
     if not op._engine.has_entries:
         raise ValueError(
-            f"method: got 'rpcholesky' for {op!r}; allowed: positive semidefinite operators whose single entries can be "
-            "computed: symmetric arrays, the kernels rbf, laplacian and cosine with A = X (polynomial is indefinite), "
-            "and their contexts with marginal='stationary' (uniform is not symmetric)"
+            f"method: got 'rpcholesky' for {op!r}; allowed: positive semidefinite operators that give single entries: "
+            "symmetric arrays, the kernels rbf, laplacian and cosine with A = X (polynomial is indefinite), and their "
+            "contexts with marginal='stationary' (uniform is not symmetric)"
         )
 
 
