@@ -154,6 +154,8 @@ def choose(op: Operator, k, *, max_memory=None, reserved: int = 0, **options) ->
     """The checked and completed options of one decomposition; see `_choose`. What the memory allowed has left over is
     for tiles of kernels that later products only read."""
     plan = _choose(op, k, max_memory=max_memory, reserved=reserved, **options)
+    if plan.method == "rpcholesky":
+        return plan  # no entry is asked for twice
     left = min(_TILE_BYTES, available_memory() // 8) if max_memory is None else max_memory - reserved - plan.memory
     tiles = int(min(tile_bytes(op), max(0, left)))
     return replace(plan, memory=plan.memory + tiles, tiles=tiles)
@@ -279,9 +281,8 @@ def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_
     rank = wanted = min(2 * k, n) if asked_basis is None else asked_basis
 
     def memory(r: int) -> int:
-        return (
-            itemsize * n * (r + k) + 24 * n + 100 * r * r
-        )  # F, the vectors, the diagonal; F^T F and what LAPACK needs
+        # F and the vectors, the diagonal, F^T F and what LAPACK needs
+        return itemsize * n * (r + k) + 24 * n + 100 * r * r
 
     while max_memory is not None and memory(rank) > max_memory:
         if rank == k:
