@@ -69,6 +69,34 @@ RowMajorArray<T> fused(const Pointer<T>& op, const py::object& weights, const Ro
   return out;
 }
 
+template <class T>
+void expect_entries(const Pointer<T>& op) {
+  if (!op->has_entries()) throw py::type_error("this operator does not give single entries");
+}
+
+template <class T>
+RowMajorArray<T> entries(const Pointer<T>& op, const py::object& rows, const std::vector<Index>& columns) {
+  expect_entries<T>(op);
+  const auto some = rows.is_none() ? std::vector<Index>{} : rows.cast<std::vector<Index>>();
+  for (const auto* indices : {&some, &columns})
+    for (const Index i : *indices)
+      if (i < 0 || i >= op->rows()) throw py::index_error("an index outside the operator");
+  RowMajorArray<T> out =
+      new_array<T>(rows.is_none() ? op->rows() : static_cast<Index>(some.size()), static_cast<Index>(columns.size()));
+  const Block<T> Y = writable_block(out);
+  const Index* which = rows.is_none() ? nullptr : some.data();
+  without_gil([&] { op->entries(which, columns.data(), Y); });
+  return out;
+}
+
+template <class T>
+py::tuple diagonal(const Pointer<T>& op) {
+  expect_entries<T>(op);
+  std::vector<double> d(static_cast<std::size_t>(op->rows())), rounding(d.size());
+  without_gil([&] { op->diagonal(d.data(), rounding.data()); });
+  return py::make_tuple(to_numpy(d), to_numpy(rounding));
+}
+
 // A function of Python as a block function: the GIL is held only here, and what comes back is checked.
 template <class T>
 BlockFunction<T> block_function(const py::object& function, const std::string& name) {
@@ -148,6 +176,7 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
       .def_property_readonly("has_fused", &Op<T>::has_fused)
       .def_property_readonly("prefers_fused", &Op<T>::prefers_fused)
       .def_property_readonly("reads", &Op<T>::reads)
+      .def_property_readonly("has_entries", &Op<T>::has_entries)
       .def("cost",
            [](const Op<T>& op, Index b) {
              const Cost c = op.cost(b);
@@ -159,6 +188,8 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
            })
       .def("matmat", &matmat<T>, py::arg("X").noconvert())
       .def("rmatmat", &rmatmat<T>, py::arg("Y").noconvert())
+      .def("entries", &entries<T>, py::arg("rows").none(true), py::arg("columns"))
+      .def("diagonal", &diagonal<T>)
       .def("fused", &fused<T>, py::arg("weights").none(true), py::arg("X").noconvert());
 }
 

@@ -126,8 +126,56 @@ class Pairwise final : public Operator<Cpu, T> {
     reduce(col_block_, row_block_, cols(), rows(), Z, add);
   }
 
+  bool has_entries() const override { return symmetric_ && options_.kind != Kind::polynomial; }
+  void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
+    const Points<S> some = rows ? gathered(rows, Y.rows) : Points<S>{}, a = gathered(columns, Y.cols);
+    const Points<S>& x = rows ? some : x_;
+    Buffer<S> room(num_threads() * workspace_size());
+    parallel_for(ceil_div(Y.rows, tile_rows), [&](Index chunk, int worker) {
+      const Index i0 = chunk * tile_rows, ni = std::min(tile_rows, Y.rows - i0);
+      for (Index j0 = 0; j0 < Y.cols; j0 += tile_cols<S>) {
+        const Index nj = std::min(tile_cols<S>, Y.cols - j0);
+        const Block<S> K{room.data() + worker * workspace_size(), ni, nj, tile_stride<S>};
+        score(x, i0, a, j0, K);
+        map(x, i0, a, j0, K);
+        for (Index i = 0; i < ni; ++i) std::copy_n(K.row(i), nj, Y.row(i0 + i) + j0);
+      }
+    });
+    for (Index j = 0; j < Y.cols; ++j) {
+      const T value = static_cast<T>(own_similarity(columns[j]));
+      if (!rows) Y(columns[j], j) = value;
+      for (Index i = 0; rows && i < Y.rows; ++i)
+        if (rows[i] == columns[j]) Y(i, j) = value;
+    }
+  }
+  // The exponent of rbf, -|x - a|^2 / 2, is a difference of terms as large as |x|^2.
+  void diagonal(double* d, double* rounding) const override {
+    for (Index i = 0; i < this->rows(); ++i) {
+      d[i] = own_similarity(i);
+      const double terms = options_.kind == Kind::rbf && std::is_same_v<T, S> ? -4.0 * x_.offsets[i] : 0.0;
+      rounding[i] = std::numeric_limits<T>::epsilon() * (1 + terms);
+    }
+  }
+
  private:
   const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
+
+  // k(x, x), exactly.
+  double own_similarity(Index i) const { return options_.kind == Kind::cosine && is_zero(i) ? 0.5 : 1.0; }
+
+  Points<S> gathered(const Index* which, Index count) const {
+    Points<S> some;
+    some.count = count;
+    some.rows = Buffer<S>(count * p_);
+    for (Index i = 0; i < count; ++i) std::copy_n(x_.rows.data() + which[i] * p_, p_, some.rows.data() + i * p_);
+    if (options_.kind == Kind::rbf) {
+      some.offsets = Buffer<S>(count);
+      for (Index i = 0; i < count; ++i) some.offsets[i] = x_.offsets[which[i]];
+    }
+    if (options_.kind == Kind::laplacian)
+      some.panels = points::pack_panels<S>(MatrixView<const S>{some.rows.data(), count, p_, p_, 1});
+    return some;
+  }
 
   // A tile of scores, and where T differs, its copy in T.
   static constexpr Index workspace_size() { return tile_rows * tile_stride<S> * (std::is_same_v<T, S> ? 1 : 2); }
@@ -150,8 +198,8 @@ class Pairwise final : public Operator<Cpu, T> {
 
   Block<const T> make_tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
     const Block<S> K{room, ni, nj, tile_stride<S>};
-    score(i0, j0, K);
-    map(i0, j0, K);
+    score(x_, i0, columns(), j0, K);
+    map(x_, i0, columns(), j0, K);
     if (symmetric_ && i0 == j0) make_symmetric(i0, K);
     if constexpr (std::is_same_v<T, S>) {
       return K;
@@ -164,31 +212,30 @@ class Pairwise final : public Operator<Cpu, T> {
   }
 
   // laplacian: -|x - a|_1 / h. The others: alpha x.a.
-  void score(Index i0, Index j0, Block<S> K) const {
-    const Points<S>& a = columns();
+  void score(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     if (options_.kind == Kind::laplacian) {
       constexpr Index width = cpu::panel_width<S>;
       // A finite scale: infinity times a distance of 0 would be NaN.
       const double scale = std::max<double>(-1 / options_.bandwidth, std::numeric_limits<S>::lowest());
-      cpu::tile_kernels<S>().l1_distances(static_cast<S>(scale), x_.rows.data() + i0 * p_, K.rows, p_,
+      cpu::tile_kernels<S>().l1_distances(static_cast<S>(scale), x.rows.data() + i0 * p_, K.rows, p_,
                                           a.panels.data() + j0 * p_, ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
     if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
-    const Block<const S> A{x_.rows.data() + i0 * p_, K.rows, p_, p_};
+    const Block<const S> A{x.rows.data() + i0 * p_, K.rows, p_, p_};
     const Block<const S> B{a.rows.data() + j0 * p_, K.cols, p_, p_};
     Cpu::tile_scores<S>(alpha, A, B, S(0), K);
   }
 
-  void map(Index i0, Index j0, Block<S> K) const {
+  void map(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
     for (Index i = 0; i < K.rows; ++i) {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          kernels.exponents(x_.offsets[i0 + i], columns().offsets.data() + j0, row, K.cols);
+          kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:
@@ -208,8 +255,7 @@ class Pairwise final : public Operator<Cpu, T> {
   void make_symmetric(Index i0, Block<S> K) const {
     for (Index i = 0; i < K.rows; ++i) {
       for (Index j = 0; j < i; ++j) K(i, j) = K(j, i);
-      if (options_.kind == Kind::rbf) K(i, i) = S(1);
-      if (options_.kind == Kind::cosine) K(i, i) = is_zero(i0 + i) ? S(0.5) : S(1);
+      if (options_.kind == Kind::rbf || options_.kind == Kind::cosine) K(i, i) = static_cast<S>(own_similarity(i0 + i));
     }
   }
 

@@ -12,8 +12,9 @@
 
 namespace eigencontext::spectrum {
 
-// no_room: the space has too few dimensions to go on. unsuitable: a value too small for the squared operator.
-enum class Outcome { converged, max_sweeps, callback, no_room, unsuitable };
+// max_basis: the rank asked for was reached. no_room: the space has too few dimensions to go on. unsuitable: a value
+// too small for the squared operator.
+enum class Outcome { converged, max_sweeps, max_basis, callback, no_room, unsuitable };
 
 struct Run {
   const SpectrumOptions& options;

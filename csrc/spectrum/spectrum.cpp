@@ -7,6 +7,7 @@
 #include "spectrum/golub_kahan.hpp"
 #include "spectrum/lanczos.hpp"
 #include "spectrum/refine.hpp"
+#include "spectrum/rpcholesky.hpp"
 #include "spectrum/run.hpp"
 
 namespace eigencontext {
@@ -116,7 +117,16 @@ Solved<Scalar> search_and_refine(Space& space, Run& run, Index dimensions, const
 }
 
 const char* name(Outcome outcome) {
-  return outcome == Outcome::converged ? "converged" : outcome == Outcome::callback ? "callback" : "max_sweeps";
+  switch (outcome) {
+    case Outcome::converged:
+      return "converged";
+    case Outcome::callback:
+      return "callback";
+    case Outcome::max_basis:
+      return "max_basis";
+    default:
+      return "max_sweeps";
+  }
 }
 
 // The entry of largest magnitude of each column of X is made positive, on ties the first within 1e-6 of it; the columns
@@ -329,10 +339,58 @@ void check(Index k, Index dimensions, const SpectrumOptions& options) {
   if (!(options.tol >= 0)) throw ArgumentError("tol", std::to_string(options.tol), "at least 0");
 }
 
+template <class Backend, class Scalar>
+Outcome factorise(PivotedCholesky<Backend, Scalar>& cholesky, Index rank, Run& run) {
+  while (cholesky.size() < rank) {
+    if (!cholesky.step(run.block)) return Outcome::converged;  // nothing but rounding is left
+    ++run.sweeps;
+    const std::vector<double> bounds(static_cast<std::size_t>(run.k), cholesky.trace());
+    if (run.report(cholesky.size(), bounds)) return Outcome::callback;
+  }
+  return Outcome::max_basis;
+}
+
+template <class Backend, class Scalar>
+SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
+  const Index n = op.rows(), rank = options.max_basis > 0 ? options.max_basis : std::min(2 * k, n);
+  if (!op.has_entries())
+    throw ArgumentError("method", "rpcholesky", "it for positive semidefinite operators that give single entries");
+  if (rank < k || rank > n)
+    throw ArgumentError("max_basis", std::to_string(rank), std::to_string(k) + " (k) to " + std::to_string(n) + " (n)");
+  Run run{options};
+  run.k = k;
+  run.block = options.block_size > 0 ? options.block_size : std::clamp<Index>(rank / 8, 8, 64);
+  run.floor_factor = 10.0 * std::numeric_limits<Scalar>::epsilon() * std::sqrt(static_cast<double>(n));
+  PivotedCholesky<Backend, Scalar> cholesky(op, rank, options.seed);
+  Outcome outcome = factorise(cholesky, rank, run);
+  Triplets<Scalar> t;
+  t.right = OwnedBlock<Scalar>(n, k);
+  Small all;
+  Fresh fresh{options.seed};
+  factor_eigenpairs<Backend, Scalar>(cholesky.factor(), t.right, t.values, all, fresh);
+  t.residuals.assign(static_cast<std::size_t>(k), cholesky.trace());
+  t.largest = t.values[0];
+  run.left_out = missed_mass(sum_of_squares(all.data(), cholesky.size()), all, k);
+  const bool hold = run.all_hold(t.values, t.residuals, t.largest);
+  if (hold && outcome == Outcome::max_basis) outcome = Outcome::converged;
+  // Where the bound does not hold, it says more than a warning of a cluster would.
+  if (hold && cholesky.size() > k) run.next_value = all[k];
+  SpectrumResult<Scalar> result =
+      finish(Guarded<Backend, Scalar>(op, false, options.seed), std::move(t), run, outcome, false);
+  result.matvecs = cholesky.size();
+  return result;
+}
+
 template <bool singular, class Backend, class Scalar>
 SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
   const Index dimensions = std::min(op.rows(), op.cols());
   check(k, dimensions, options);
+  if (options.method == Method::rpcholesky) {
+    if constexpr (singular)
+      throw ArgumentError("method", "rpcholesky", "krylov, subspace, gram, full for singular values");
+    else
+      return solve_rpcholesky(op, k, options);
+  }
   constexpr Index probe_steps =
       singular ? GolubKahan<Backend, Scalar>::probe_steps : Lanczos<Backend, Scalar, false>::probe_steps;
   Run run = choose<Scalar>(options, k, dimensions, std::max(op.rows(), op.cols()), probe_steps);

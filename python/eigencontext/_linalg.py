@@ -23,7 +23,7 @@ from ._arguments import (
     sparse_array,
     vector,
 )
-from ._plan import Plan, check_rank, choose, operator_within
+from ._plan import Plan, check_rank, choose, is_rpcholesky, operator_within, require_entries
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
 from .operators import Operator, as_operator, dense, keeping_tiles, transposed
 
@@ -56,9 +56,10 @@ def svd(
     tol : float
         Triplet i is converged when ``||A^T u_i - s_i v_i|| <= max(tol * s_i, floor)``, where
         ``floor = 10 eps s_1 sqrt(max(n, m))``; 0 asks for the floor. (A v_i = s_i u_i holds to rounding.)
-    method : {"auto", "krylov", "subspace", "gram", "full"}
-        Block Krylov; subspace iteration; eigenvectors of the smaller Gram matrix; LAPACK on the whole matrix. "auto"
-        chooses by shape, k, memory and cost, and says why in `.reason`.
+    method : {"auto", "krylov", "subspace", "gram", "full", "rpcholesky"}
+        Block Krylov; subspace iteration; eigenvectors of the smaller Gram matrix; LAPACK on the whole matrix; pivoted
+        Cholesky, for symmetric positive semidefinite ones only (see `eigh`). "auto" chooses one of the others by shape,
+        k, memory and cost, and says why in `.reason`.
     block_size : int, optional
         Vectors multiplied together.
     max_basis : int, optional
@@ -84,7 +85,7 @@ def svd(
         Unpacks as U (n, k), s (k,) descending, Vh (k, m), in the dtype of `a`. The entry of largest magnitude of each
         column of U is positive. Further `.residuals` (k,) float64, `.converged` (k,) bool, `.missed` (estimate of
         ``||A||_F^2 - sum(s**2)``), `.sweeps`, `.matvecs`, `.method`, `.reason`, and `.stop_reason`: "converged",
-        "max_sweeps", "max_memory" or "callback".
+        "max_sweeps", "max_basis" (rpcholesky), "max_memory" or "callback".
 
     Raises
     ------
@@ -108,7 +109,8 @@ def svd(
     >>> np.round(s, 6), bool(result.converged.all())
     (array([15.]), True)
     """
-    op, reserved = operator_within(a, max_memory)
+    semidefinite = is_rpcholesky(method)
+    op, reserved = operator_within(_symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite)
     options = choose(
         op,
         k,
@@ -121,7 +123,9 @@ def svd(
         max_memory=max_memory,
         reserved=reserved,
     )
-    answer = _run(_core.svd, op, options, verify, seed, callback)
+    answer = _run(_core.eigh if semidefinite else _core.svd, op, options, verify, seed, callback)
+    if semidefinite:  # eigenvalues >= 0 are singular values
+        answer["left"] = answer["right"].copy()
     return _as_svd(answer, options, op.dtype, output_like(a))
 
 
@@ -151,9 +155,10 @@ def eigh(
     tol : float
         Pair i is converged when ``||A v_i - w_i v_i|| <= max(tol * |w_i|, floor)``,
         ``floor = 10 eps max|w| sqrt(n)``.
-    method : {"auto", "krylov", "subspace", "full"}
+    method : {"auto", "krylov", "subspace", "full", "rpcholesky"}
+        "rpcholesky" (see Notes) is never chosen by "auto".
     block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
-        As in `svd`.
+        As in `svd`; of "rpcholesky" see Notes.
 
     Returns
     -------
@@ -163,7 +168,31 @@ def eigh(
     Raises
     ------
     TypeError, ValueError
-        As `svd`; also for a matrix that is not square or not symmetric.
+        As `svd`; also for a matrix that is not square or not symmetric, and, where "rpcholesky" notices it, one that is
+        not positive semidefinite.
+
+    Notes
+    -----
+    ``method="rpcholesky"`` reads only the diagonal and r = `max_basis` columns of a positive semidefinite A (default
+    2 k, at least k), drawn at random in proportion to the diagonal of what is left: A - F F^T, F (n, r). w and V are
+    the eigenpairs of F F^T. A is a symmetric array, a kernel (rbf, laplacian, cosine; A = X; `centered` too) or the
+    operator of a kernel context with the stationary marginal. With c = trace(A - F F^T), rounding (the floor) apart:
+
+    - ``w_i <= w_i(A) <= w_i + c`` and ``||A v_i - w_i v_i|| <= c``: every entry of `.residuals` is c, and `.converged`
+      is judged by it. The true residuals would cost all n^2 entries. A larger `max_basis` is what makes c smaller.
+    - `.missed` is sum_{i > k} of w_i^2 of F F^T; what F leaves adds at most 2 w_1 c + c^2.
+    - `.sweeps` counts rounds, `.matvecs` the columns evaluated. `.stop_reason` is "max_basis" where the rank was
+      reached before all converged; it is "converged" also where only rounding is left of A.
+    - `block_size` is the number of pivots proposed in a round (any gives the same law of pivots), `max_sweeps` is
+      refused, and `verify` finds nothing to do: the bound leaves nothing to be missed.
+
+    Cost: (r + 1) n entries and n (2 r^2 + 4 r k + 8 k^2) flops. Memory: itemsize n (r + k) + 24 n + 100 r^2 bytes
+    beside A (a kernel operator holds a copy of X), the result included.
+
+    References
+    ----------
+    Chen, Epperly, Tropp, Webber 2022, arXiv 2207.06503 (the law of the pivots and its error); Epperly, Tropp, Webber
+    2024, arXiv 2410.03969 (the same law in blocks, by rejection).
 
     Examples
     --------
@@ -171,9 +200,15 @@ def eigh(
     >>> w, V = ec.eigh(np.diag([1.0, -5.0, 2.0]), 2)
     >>> np.round(w, 6)
     array([2., 1.])
+    >>> K = ec.operators.kernel(np.linspace(0, 1, 2000)[:, None], bandwidth=0.5)
+    >>> result = ec.eigh(K, 3, method="rpcholesky", max_basis=20)
+    >>> result.matvecs <= 20, bool(result.converged.all())
+    (True, True)
     """
-    op, reserved = operator_within(_symmetric(a), max_memory, symmetric=True)
-    if not op.symmetric:
+    op, reserved = operator_within(_symmetric(a, method), max_memory, symmetric=True)
+    if is_rpcholesky(method):
+        require_entries(op)
+    elif not op.symmetric:
         _probe_symmetry(op, seed)
     options = choose(
         op,
@@ -405,7 +440,7 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
         method=plan.method,
         tol=plan.tol,
         block_size=plan.block_size,
-        max_basis=plan.basis if plan.method == "krylov" else 0,
+        max_basis=plan.basis if plan.method in ("krylov", "rpcholesky") else 0,
         max_sweeps=plan.max_sweeps,
         verify=check_flag(verify, "verify"),
         fused=plan.fused,
@@ -416,7 +451,8 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
     )
     arguments.update(fixed)
     answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
-    if plan.memory_bound and answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps:
+    limited = answer["stop_reason"] == "max_basis" or (answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps)
+    if plan.memory_bound and limited:
         answer["stop_reason"] = "max_memory"
     if warn:
         _warn(answer, plan)
@@ -513,7 +549,7 @@ def _takes_rng(function) -> bool:
 # -- symmetry ----------------------------------------------------------------------------------------------------------
 
 
-def _symmetric(a):
+def _symmetric(a, method):
     """`a` as it will be used, after the check that a stored matrix is symmetric."""
     if hasattr(a, "operator") and hasattr(a, "conditional"):
         return a  # refused by as_operator, which says what to call
@@ -533,7 +569,8 @@ def _symmetric(a):
     if isinstance(a, LinearOperator) or (hasattr(a, "matmat") and hasattr(a, "shape")):
         op = as_operator(a, "a", symmetric=True)
         _check_square(op)
-        _probe_symmetry(op, 0)
+        if not is_rpcholesky(method):  # which takes no such operators: refused later, without a product
+            _probe_symmetry(op, 0)
         return op
     array = real_array(a, "a", 2)
     _check_square(array)
@@ -543,7 +580,9 @@ def _symmetric(a):
 
 def _check_square(a):
     if len(a.shape) != 2 or a.shape[0] != a.shape[1]:
-        raise ValueError(f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (ec.svd takes any shape)")
+        raise ValueError(
+            f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (other methods of ec.svd take any shape)"
+        )
 
 
 def _check_entries(array: np.ndarray, side: int = 512) -> None:

@@ -10,14 +10,15 @@ import numpy as np
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
 from .operators import Operator, as_operator, tile_bytes
 
-SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full")
-EIGH_METHODS = ("auto", "krylov", "subspace", "full")
+SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full", "rpcholesky")
+EIGH_METHODS = ("auto", "krylov", "subspace", "full", "rpcholesky")
 
 _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
+_POWERS = ("", "k", "M", "G", "T", "P", "E")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Plan:
     fused : bool
         Whether a sweep is A^T(A X) in one read of A.
     passes : int
-        Reads of A until the tolerance, as far as can be said before the spectrum is known.
+        Reads of A until the tolerance, as far as can be said before the spectrum is known; 0: only `basis` columns of
+        it are evaluated.
     flops, bytes : float
         Of those passes and of orthogonalisation; bytes of A read.
     memory : int
@@ -69,8 +71,8 @@ class Plan:
         if self.basis:
             lines.append(f"  basis   at most {self.basis} vectors, in blocks of {self.block_size}")
         lines += [
-            f"  passes  about {self.passes} over A",
-            f"  work    {_scaled(self.flops, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E'))}flop, "
+            f"  passes  about {self.passes} over A" if self.passes else f"  passes  none: {self.basis} columns of A",
+            f"  work    {_scaled(self.flops, 1000, _POWERS)}flop, "
             f"{_scaled(self.bytes, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B of A read",
             f"  memory  {_scaled(self.memory, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B beyond A and the results",
         ]
@@ -98,10 +100,9 @@ def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_
     >>> ec.plan(np.ones((30, 20)), 3).method
     'full'
     """
-    if hasattr(a, "operator") and hasattr(a, "conditional"):
-        a = a.operator
-    op, reserved = operator_within(a, max_memory)
-    return choose(
+    context = hasattr(a, "operator") and hasattr(a, "conditional")
+    op, reserved = operator_within(a.operator if context else a, max_memory, symmetric=is_rpcholesky(method))
+    result = choose(
         op,
         k,
         symmetric=False,
@@ -113,6 +114,10 @@ def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_
         max_memory=max_memory,
         reserved=reserved,
     )
+    if not (context and result.method == "rpcholesky"):
+        return result
+    sums = f"one pass over all {op.shape[0]}^2 entries, {_scaled(_flops(op, 1), 1000, _POWERS)}flop"
+    return replace(result, reason=f"{result.reason}; the context's row sums, when it was made, took {sums}")
 
 
 def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Operator, int]:
@@ -126,6 +131,20 @@ def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Oper
     return op, (indices.nbytes + data.nbytes + (max(shape[1], len(data) // 16) + 1) * indptr.itemsize) if copied else 0
 
 
+def is_rpcholesky(method) -> bool:
+    return isinstance(method, str) and method == "rpcholesky"
+
+
+def require_entries(op: Operator) -> None:
+    """ValueError for operators that pivoted Cholesky can't take."""
+    if not op._engine.has_entries:
+        raise ValueError(
+            f"method: got 'rpcholesky' for {op!r}; allowed: positive semidefinite operators that give single entries: "
+            "symmetric arrays, the kernels rbf, laplacian and cosine with A = X (polynomial is indefinite), and their "
+            "contexts with marginal='stationary' (uniform is not symmetric)"
+        )
+
+
 def check_rank(k, shape, argument: str = "k") -> int:
     """k as an integer in 1 .. min(n, m)."""
     return check_integer(k, argument, 1, min(shape), "min(n, m)")
@@ -135,6 +154,8 @@ def choose(op: Operator, k, *, max_memory=None, reserved: int = 0, **options) ->
     """The checked and completed options of one decomposition; see `_choose`. What the memory allowed has left over is
     for tiles of kernels that later products only read."""
     plan = _choose(op, k, max_memory=max_memory, reserved=reserved, **options)
+    if plan.method == "rpcholesky":
+        return plan  # no entry is asked for twice
     left = min(_TILE_BYTES, available_memory() // 8) if max_memory is None else max_memory - reserved - plan.memory
     tiles = int(min(tile_bytes(op), max(0, left)))
     return replace(plan, memory=plan.memory + tiles, tiles=tiles)
@@ -165,6 +186,8 @@ def _choose(
     asked_block = None if block_size is None else check_integer(block_size, "block_size", 1)
     asked_basis = None if max_basis is None else check_integer(max_basis, "max_basis", 1)
     sweeps = 0 if max_sweeps is None else check_integer(max_sweeps, "max_sweeps", 1)
+    if is_rpcholesky(method):
+        return _rpcholesky(op, k, tol, asked_block, asked_basis, max_sweeps, max_memory)
     iterative = {"block_size": asked_block, "max_basis": asked_basis, "max_sweeps": max_sweeps}
     given = [name for name, value in iterative.items() if value is not None]
     if method in ("gram", "full") and given:
@@ -244,6 +267,39 @@ def _choose(
         fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,
         bytes=(1 if fused else 2) * passes * float(op.cost(block)["bytes"]), memory=memory,
         max_sweeps=sweeps, memory_bound=memory_bound,
+    )  # fmt: skip
+
+
+def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_memory) -> Plan:
+    """The rank is `max_basis` or 2 k, less where max_memory says so."""
+    require_entries(op)
+    n, itemsize = op.shape[0], op.dtype.itemsize
+    if max_sweeps is not None:
+        raise ValueError(f"max_sweeps: got {max_sweeps}; allowed: None, method='rpcholesky' stops at max_basis")
+    if asked_basis is not None and not k <= asked_basis <= n:
+        raise ValueError(f"max_basis: got {asked_basis}; allowed: k = {k} .. n = {n}")
+    rank = wanted = min(2 * k, n) if asked_basis is None else asked_basis
+
+    def memory(r: int) -> int:
+        # F and the vectors, the diagonal, F^T F and what LAPACK needs
+        return itemsize * n * (r + k) + 24 * n + 100 * r * r
+
+    while max_memory is not None and memory(rank) > max_memory:
+        if rank == k:
+            raise ValueError(
+                f"max_memory: got {max_memory} bytes; allowed: at least {memory(k)} for a factor of rank k"
+            )
+        rank = max(k, min(rank - 1, int((max_memory - memory(0)) // (itemsize * n + 100 * rank))))
+    reason = f"asked for; a factor of rank {rank}, certified by the trace of what it leaves"
+    if rank < wanted:
+        reason += f"; the rank is held to {rank} by max_memory"
+    share = rank / n
+    return Plan(
+        shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method="rpcholesky", reason=reason,
+        block_size=min(64, max(8, rank // 8)) if asked_block is None else asked_block, basis=rank, fused=False,
+        # A product with a symmetric operator makes half of its entries; then F, F^T F, the vectors and their QR.
+        passes=0, flops=2 * share * _flops(op, 1) + n * (2.0 * rank**2 + 4.0 * rank * k + 8.0 * k**2),
+        bytes=share * float(op.cost(1)["bytes"]), memory=memory(rank), memory_bound=rank < wanted,
     )  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def test_k(function):
         ({"tol": "small"}, TypeError, "tol: got 'small'"),
         ({"tol": True}, TypeError, "tol: got True"),
         ({"method": "lanczos"}, ValueError, "method: got 'lanczos'; allowed: 'auto', 'krylov', 'subspace'"),
-        ({"method": "rpcholesky"}, ValueError, "method: got 'rpcholesky'; allowed: 'auto'"),
+        ({"method": "single_pass"}, ValueError, "method: got 'single_pass'; allowed: 'auto'"),
         ({"method": None}, TypeError, r"method: got None \(NoneType\); allowed: 'auto'"),
         ({"block_size": 0}, ValueError, "block_size: got 0; allowed: an integer >= 1"),
         ({"block_size": 1.5}, TypeError, "block_size: got 1.5"),

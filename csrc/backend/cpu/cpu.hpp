@@ -41,6 +41,18 @@ struct Cpu {
   template <class T>
   static void scale_rows(const double* w, Block<const T> X, Block<T> Y);
 
+  // Y(:, j) *= w[j].
+  template <class T>
+  static void scale_columns(const double* w, Block<T> Y);
+
+  // d[i] -= sum_j X(i, j)^2, in float64.
+  template <class T>
+  static void subtract_row_squares(Block<const T> X, double* d);
+
+  // out (count x X.cols, on the host) = X(rows[i], :).
+  template <class T>
+  static void gather_rows(Block<const T> X, const Index* rows, Index count, double* out);
+
   // sums[j] = sum_i X(i, j)^2 in float64: any float is safe, a double beyond 1e-150 .. 1e150 is to be scaled before.
   template <class T>
   static void column_squares(Block<const T> X, double* sums);
