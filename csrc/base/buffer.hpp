@@ -3,16 +3,11 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 #include <limits>
 #include <memory>
 #include <new>
 
 #include "base/views.hpp"
-
-#if defined(__linux__)
-#include <sys/mman.h>
-#endif
 
 namespace eigencontext {
 
@@ -40,19 +35,7 @@ class Buffer {
   };
   static T* allocate(Index size) {
     if (size < 0 || size > std::numeric_limits<Index>::max() / static_cast<Index>(sizeof(T))) throw std::bad_alloc();
-    const std::size_t bytes = static_cast<std::size_t>(size) * sizeof(T);
-    void* p = ::operator new[](bytes, std::align_val_t{alignment});
-    ask_for_huge_pages(p, bytes);
-    return static_cast<T*>(p);
-  }
-  // Fewer page faults when a large array is first written, fewer TLB misses when its rows are gathered. Only a hint.
-  static void ask_for_huge_pages([[maybe_unused]] void* p, [[maybe_unused]] std::size_t bytes) {
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    constexpr std::size_t large = std::size_t{1} << 22, page = 4096;
-    if (bytes < large) return;
-    const std::size_t skip = page - reinterpret_cast<std::uintptr_t>(p) % page;
-    ::madvise(static_cast<char*>(p) + skip, bytes - skip, MADV_HUGEPAGE);
-#endif
+    return static_cast<T*>(::operator new[](static_cast<std::size_t>(size) * sizeof(T), std::align_val_t{alignment}));
   }
   Index size_ = 0;
   std::unique_ptr<T[], Free> data_;
