@@ -1,0 +1,51 @@
+"""Defects that a review found: each test failed before its fix."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import eigencontext as ec
+
+
+def in_fresh_process(code, timeout=60):
+    """What `code` prints, run by a Python of its own."""
+    paths = [str(pathlib.Path(ec.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=True,
+    ).stdout
+
+
+TWO_THREADS = """
+import threading, time, warnings
+import numpy as np
+from scipy.sparse.linalg import aslinearoperator
+import eigencontext as ec
+warnings.simplefilter("ignore")
+ec.set_num_threads(4)
+rng = np.random.default_rng(0)
+dense = rng.standard_normal((20000, 500)).astype(np.float32)
+called = aslinearoperator(rng.standard_normal((40000, 60)))
+end = time.time() + 5
+def repeat(a, k, **options):
+    while time.time() < end:
+        ec.svd(a, k, max_sweeps=6, **options)
+threads = [
+    threading.Thread(target=repeat, args=(dense, 10), kwargs={"tol": 1e-7}, daemon=True),
+    threading.Thread(target=repeat, args=(called, 2), kwargs={"block_size": 4}, daemon=True),
+]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(30)
+print([thread.is_alive() for thread in threads])
+"""
+
+
+def test_threads_with_and_without_python_products_do_not_wait_for_each_other():
+    assert in_fresh_process(TWO_THREADS) == "[False, False]\n"
