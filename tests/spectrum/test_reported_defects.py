@@ -5,6 +5,10 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
 import eigencontext as ec
 
 
@@ -49,3 +53,10 @@ print([thread.is_alive() for thread in threads])
 
 def test_threads_with_and_without_python_products_do_not_wait_for_each_other():
     assert in_fresh_process(TWO_THREADS) == "[False, False]\n"
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_a_start_vector_in_the_null_space_does_not_make_the_operator_zero(kind):
+    a = np.diag(np.r_[np.arange(300, 0, -1.0), np.zeros(10)])
+    s = ec.svds(kind(a), k=3, ncv=6, v0=np.eye(310)[-1])[1]
+    np.testing.assert_allclose(s, [298, 299, 300], rtol=1e-10)
