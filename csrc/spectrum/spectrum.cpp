@@ -167,8 +167,8 @@ SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar
   result.matvecs = A.matvecs();
   result.stop_reason = name(outcome);
   const double kth = t.values[k - 1], error = t.residuals[k - 1];
-  const bool has_next = singular ? run.next_value > 0 && kth > floor : run.next_value != -1;
-  if (has_next && kth - run.next_value <= std::max(error, floor))
+  const bool has_next = run.next_value && (!singular || (*run.next_value > 0 && kth > floor));
+  if (has_next && kth - *run.next_value <= std::max(error, floor))
     result.warnings.push_back("value " + std::to_string(k) +
                               " is within its error of the next one: a member of a tight cluster may be left out");
   return result;

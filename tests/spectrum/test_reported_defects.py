@@ -60,3 +60,9 @@ def test_a_start_vector_in_the_null_space_does_not_make_the_operator_zero(kind):
     a = np.diag(np.r_[np.arange(300, 0, -1.0), np.zeros(10)])
     s = ec.svds(kind(a), k=3, ncv=6, v0=np.eye(310)[-1])[1]
     np.testing.assert_allclose(s, [298, 299, 300], rtol=1e-10)
+
+
+@pytest.mark.parametrize("next_value", [-1.0, -2.0, 0.0])
+def test_a_cluster_is_warned_of_whatever_its_value(next_value):
+    with pytest.warns(ec.ClusterWarning):
+        ec.eigh(np.diag([3.0, next_value, next_value]), 2)
