@@ -78,16 +78,17 @@ OwnedBlock<Scalar> first_columns(const OwnedBlock<Scalar>& X, Index k) {
   return Y;
 }
 
-// Fewer Ritz vectors than k (stopped early): random columns complete them.
+// Ritz vectors made orthonormal to rounding: every restart takes a little of that away. Fewer than k (stopped early) are
+// completed by random columns.
 template <class Backend, class Scalar>
 OwnedBlock<Scalar> completed(OwnedBlock<Scalar> V, Index k, Fresh& fresh) {
-  if (V.cols() >= k) return V;
   const Index have = V.cols();
-  OwnedBlock<Scalar> X(V.rows(), k);
-  copy<Backend, Scalar>(std::as_const(V).view(), X.view().col_range(0, have));
-  fresh.fill<Backend>(X.view().col_range(have, k - have));
-  orthonormalise<Backend, Scalar>(X.view(), have, k - have, 1e-3, fresh, nullptr, nullptr);
-  return X;
+  if (have < k) {
+    widen<Backend, Scalar>(V, have, k);
+    fresh.fill<Backend>(V.view().col_range(have, k - have));
+  }
+  orthonormalise<Backend, Scalar>(V.view(), 0, V.cols(), 1e-3, fresh, nullptr, nullptr);
+  return V;
 }
 
 template <class Scalar>
@@ -263,8 +264,8 @@ Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
     if (((run.options.verify || run.options.keep_sweeps) && !A.transposed()) || have < k) {
       t = refine_svd(A, completed<Backend>(space.right(have), k, fresh), fresh);
     } else {
-      t.left = space.left(k);
-      t.right = space.right(k);
+      t.left = completed<Backend>(space.left(k), k, fresh);
+      t.right = completed<Backend>(space.right(k), k, fresh);
       t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
       t.residuals = ritz.residuals;
     }
@@ -313,7 +314,7 @@ Solved<Scalar> solve_lanczos(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh
     if (run.options.verify || have < k) {
       t = refine_eigh(A, completed<Backend>(space.right(have), k, fresh));
     } else {
-      t.right = space.right(k);
+      t.right = completed<Backend>(space.right(k), k, fresh);
       t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
       t.residuals = ritz.residuals;
     }
@@ -364,7 +365,7 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
     if (transposed && !solved.exact) {
       A.turn();
       const double largest = solved.triplets.largest;
-      solved.triplets = refine_svd(A, first_columns(solved.triplets.left, k), fresh);
+      solved.triplets = refine_svd(A, completed<Backend>(first_columns(solved.triplets.left, k), k, fresh), fresh);
       solved.triplets.largest = std::max(solved.triplets.largest, largest);
     }
     return finish(A, std::move(solved.triplets), run, solved.outcome, singular);

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -66,3 +67,19 @@ def test_a_start_vector_in_the_null_space_does_not_make_the_operator_zero(kind):
 def test_a_cluster_is_warned_of_whatever_its_value(next_value):
     with pytest.warns(ec.ClusterWarning):
         ec.eigh(np.diag([3.0, next_value, next_value]), 2)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("shape", [(400, 300), (300, 400)])
+def test_vectors_stay_orthonormal_through_many_restarts(shape, verify):
+    rng = np.random.default_rng(0)
+    u, v = (np.linalg.qr(rng.standard_normal((n, 300)))[0] for n in shape)
+    flat = 1 - np.arange(300) * 1e-5
+    options = {"block_size": 1, "max_basis": 5, "max_sweeps": 300, "tol": 1e-8, "verify": verify}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        left, _, right_h = ec.svd((u * flat) @ v.T, 2, **options)
+        a = (v * flat) @ v.T
+        vectors = ec.eigh((a + a.T) / 2, 2, **options).V
+    for basis in (left, right_h.T, vectors):
+        np.testing.assert_allclose(basis.T @ basis, np.eye(2), atol=8 * np.finfo(float).eps)
