@@ -23,10 +23,11 @@ struct Run {
   double eps = 0;           // of the scalar
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   Index sweeps = 0;
+  Method method = options.method;  // the one in use
   // The share of a limit that an estimated residual must reach, so that the true one holds after rounding.
   double strictness = 0.9;
-  double left_out = -1;                 // ||A||_F^2 - sum s^2 (-1: unknown)
-  std::optional<double> next_value;     // the (k+1)-th value
+  double left_out = -1;                             // ||A||_F^2 - sum s^2 (-1: unknown)
+  std::optional<double> next_value = std::nullopt;  // the (k+1)-th value
 
   double floor(double largest) const { return floor_factor * largest; }
   bool holds(double value, double residual, double largest) const {

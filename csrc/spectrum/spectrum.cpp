@@ -165,6 +165,7 @@ SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar
   result.right = std::move(t.right);
   result.missed = std::max(run.left_out, 0.0) * A.scale() * A.scale();
   result.sweeps = run.sweeps;
+  result.method = run.method;
   result.matvecs = A.matvecs();
   result.stop_reason = name(outcome);
   const double kth = t.values[k - 1], error = t.residuals[k - 1];
@@ -197,6 +198,7 @@ SpectrumResult<Scalar> zero_result(const Guarded<Backend, Scalar>& A, Index k, I
 
 template <class Backend, class Scalar>
 Solved<Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) {
+  run.method = Method::full;
   Solved<Scalar> solved{singular ? full_svd(A, run) : full_eigh(A, run)};
   Triplets<Scalar>& t = solved.triplets;
   solved.exact = true;
@@ -215,6 +217,7 @@ constexpr double full_is_cheap = 1 << 20, full_is_possible = 1 << 26;  // entrie
 
 template <class Backend, class Scalar>
 Solved<Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
+  run.method = Method::gram;
   double total = 0;
   const Index extra = std::max<Index>(8, run.k / 4);
   OwnedBlock<Scalar> V = gram_vectors(A, std::min(A.cols(), run.k + extra), total);
@@ -370,7 +373,9 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
     }
     return finish(A, std::move(solved.triplets), run, solved.outcome, singular);
   } catch (const ZeroOperator&) {
-    return zero_result(A, k, op.rows(), op.cols(), singular);
+    SpectrumResult<Scalar> result = zero_result(A, k, op.rows(), op.cols(), singular);
+    result.method = run.method;
+    return result;
   }
 }
 

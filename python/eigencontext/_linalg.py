@@ -65,7 +65,7 @@ def svd(
         Columns of the Krylov basis before it restarts, at least k + 3 block_size.
     max_sweeps : int, optional
         Stop after this many sweeps, converged or not. These three belong to the iterative methods: giving one makes
-        "auto" choose krylov, where min(n, m) has room for k + 6 block_size.
+        "auto" choose krylov, where min(n, m) has room for it (``ec.plan`` says).
     verify : bool
         After convergence look for a missed triplet with a fresh block, and compute the residuals once more.
     max_memory : int, optional
@@ -122,7 +122,7 @@ def svd(
         reserved=reserved,
     )
     answer = _run(_core.svd, op, options, verify, seed, callback)
-    return _as_svd(answer, options, op.dtype, output_like(a))
+    return _as_svd(answer, op.dtype, output_like(a))
 
 
 def eigh(
@@ -190,7 +190,7 @@ def eigh(
     answer = _run(_core.eigh, op, options, verify, seed, callback)
     like = output_like(a)
     result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
-    return result._certify(answer, options.method, options.reason)
+    return result._certify(answer)
 
 
 def randomized_svd(
@@ -416,6 +416,9 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
     )
     arguments.update(fixed)
     answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+    answer["reason"] = plan.reason
+    if answer["method"] != plan.method:
+        answer["reason"] += f"; {plan.method!r} did not suffice, {answer['method']!r} took over"
     if plan.memory_bound and answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps:
         answer["stop_reason"] = "max_memory"
     if warn:
@@ -447,10 +450,10 @@ def _for_engine(callback):
     return call
 
 
-def _as_svd(answer: dict, plan: Plan, dtype, like) -> SvdResult:
+def _as_svd(answer: dict, dtype, like) -> SvdResult:
     s = answer["values"].astype(dtype, copy=False)
     result = SvdResult(like(answer["left"]), like(s), like(answer["right"].T))
-    return result._certify(answer, plan.method, plan.reason)
+    return result._certify(answer)
 
 
 def _power(op: Operator, k: int, block: int, n_iter: int, seed: int) -> dict:

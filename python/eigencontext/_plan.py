@@ -172,13 +172,13 @@ def _choose(
 
     limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
     block, basis, memory_bound = _basis(
-        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare
+        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, bool(given)
     )
     full_bytes = 16 * n * m + 48 * small * small  # LAPACK works in float64: the matrix and U
     gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
-    krylov_bytes = itemsize * (n + m) * (basis + _beside(block)) + 24 * basis * basis
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + 24 * basis * basis
 
-    fits = _room(k, block) <= small
+    fits = _room(k, block, symmetric) <= small
     columns = min(small, _columns_needed(k, block, tol, op.dtype))
     passes = max(2, math.ceil(columns / block))
     krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
@@ -211,7 +211,7 @@ def _choose(
         method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
     if method == "krylov" and not fits:
         raise ValueError(
-            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block)} for k = {k} and blocks of {block}, got "
+            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block, symmetric)} for k = {k} and blocks of {block}, got "
             f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
         )
     if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
@@ -237,7 +237,7 @@ def _choose(
         block = k + 10 if asked_block is None else max(asked_block, k)
         block = min(block, small)
         basis = block
-        wide = min(small, block + (6 if symmetric else 2) * min(16, max(8, block)))  # the verification's columns too
+        wide = min(small, _beside(block, symmetric))  # the verification's columns too
         memory = itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
@@ -247,10 +247,10 @@ def _choose(
     )  # fmt: skip
 
 
-def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare):
+def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, given):
     """Block size and largest basis: k + 3 blocks at least, all of it within the memory limit."""
     block = asked_block if asked_block is not None else min(32, max(8, (k + 3) // 4))
-    while asked_block is None and block > 1 and _room(k, block) > small and (asked_basis or method == "krylov"):
+    while asked_block is None and block > 1 and _room(k, block, symmetric) > small and (given or method == "krylov"):
         block -= 1
     if asked_basis is not None:
         if asked_block is None and asked_basis < k + 3 * block:
@@ -258,18 +258,18 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
         if asked_basis < k + 3 * block:
             raise ValueError(f"max_basis: got {asked_basis}; allowed: at least k + 3 block_size = {k + 3 * block}")
     basis = asked_basis if asked_basis is not None else 2 * k + 10 * block + spare
-    basis = max(k + 3 * block, min(basis, small - _room(0, block) + 3 * block))
+    basis = max(k + 3 * block, min(basis, small - _room(0, block, symmetric) + 3 * block))
     column = itemsize * rows
-    affordable = int(limit // column) - _beside(block)
+    affordable = int(limit // column) - _beside(block, symmetric)
     if basis <= affordable or basis < k + 3 * block:
         return block, basis, False
     while asked_block is None and block > 1 and affordable < k + 3 * block:
         block -= 1
-        affordable = int(limit // column) - _beside(block)
+        affordable = int(limit // column) - _beside(block, symmetric)
     if max_memory is None:
         return block, min(basis, max(affordable, k + 3 * block)), False
     if affordable < k + 3 * block and method in ("auto", "krylov"):
-        least = (k + 3 * block + _beside(block)) * column
+        least = (k + 3 * block + _beside(block, symmetric)) * column
         raise ValueError(
             f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
             f"{column} bytes a vector"
@@ -277,14 +277,15 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
     return block, min(basis, max(affordable, k + 3 * block)), True
 
 
-def _beside(block: int) -> int:
-    """Columns beside the basis: the next block and a verification of two steps."""
-    return block + 2 * min(block, 16)
+def _beside(block: int, symmetric: bool) -> int:
+    """Columns beside the basis: the next block and a verification of two steps, six for eigenvalues (basis_memory in
+    csrc/spectrum/basis.hpp)."""
+    return block + (6 if symmetric else 2) * min(16, max(8, block))
 
 
-def _room(k: int, block: int) -> int:
+def _room(k: int, block: int, symmetric: bool) -> int:
     """The dimensions that a Krylov space needs: k + 3 blocks and what lies beside them."""
-    return k + 3 * block + _beside(block)
+    return k + 3 * block + _beside(block, symmetric)
 
 
 def _columns_needed(k, block, tol, dtype) -> int:

@@ -11,6 +11,7 @@ import pytest
 import scipy.sparse as sp
 
 import eigencontext as ec
+from eigencontext import _core
 
 
 def in_fresh_process(code, timeout=60):
@@ -31,6 +32,7 @@ import threading, time, warnings
 import numpy as np
 from scipy.sparse.linalg import aslinearoperator
 import eigencontext as ec
+from eigencontext import _core
 warnings.simplefilter("ignore")
 ec.set_num_threads(4)
 rng = np.random.default_rng(0)
@@ -83,3 +85,26 @@ def test_vectors_stay_orthonormal_through_many_restarts(shape, verify):
         vectors = ec.eigh((a + a.T) / 2, 2, **options).V
     for basis in (left, right_h.T, vectors):
         np.testing.assert_allclose(basis.T @ basis, np.eye(2), atol=8 * np.finfo(float).eps)
+
+
+@pytest.mark.parametrize(("function", "n", "k", "options"), [
+    (ec.eigh, 250, 100, {"method": "krylov"}), (ec.eigh, 300, 130, {"max_sweeps": 100}),
+    (ec.eigh, 60, 3, {"method": "krylov"}), (ec.svd, 40, 1, {"method": "krylov", "block_size": 1}),
+    (ec.svd, 250, 100, {"method": "krylov"}),
+])  # fmt: skip
+@pytest.mark.filterwarnings("ignore::eigencontext.ClusterWarning")
+def test_the_method_named_is_the_method_used(function, n, k, options):
+    result = function(np.diag(np.arange(1.0, n + 1)), k, seed=1, **options)
+    assert result.method == "krylov"
+    assert result.matvecs != n + 1 + k  # the columns of the matrix, the scale and the residuals: LAPACK on all of it
+
+
+def test_a_krylov_space_without_room_is_refused_by_the_same_numbers():
+    with pytest.raises(ValueError, match=r"method: got 'krylov', which needs min\(n, m\) >= 21 .* got 20"):
+        ec.svd(np.diag(np.arange(1.0, 21)), 1, method="krylov", block_size=1)
+
+
+def test_the_engine_names_the_method_that_took_over():
+    """Called with too few dimensions for its verification, the engine goes to LAPACK and says so."""
+    answer = _core.svd(_core.dense(np.diag(np.arange(1.0, 21))), 1, method="krylov", block_size=1)
+    assert answer["method"] == "full"
