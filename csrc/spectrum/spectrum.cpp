@@ -254,6 +254,20 @@ Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fres
   return solved;
 }
 
+// So far A^T u = s v holds to rounding, u and v of the matrix asked for, where that was transposed; A v = s u is what was
+// promised.
+template <class Backend, class Scalar>
+void refine_turned(Guarded<Backend, Scalar>& A, Solved<Scalar>& solved, const Run& run, Fresh& fresh) {
+  Triplets<Scalar>& t = solved.triplets;
+  const double largest = t.largest;
+  A.turn();
+  t = refine_svd(A, completed<Backend>(first_columns(t.left, run.k), run.k, fresh), fresh);
+  A.turn();
+  std::swap(t.left, t.right);
+  t.largest = std::max(t.largest, largest);
+  solved.exact = true;
+}
+
 template <class Backend, class Scalar>
 Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, OwnedBlock<Scalar> start) {
   GolubKahan<Backend, Scalar> space(A, start.view(), run.max_basis, fresh.seed);
@@ -263,7 +277,6 @@ Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
     const Ritz ritz = space.ritz(k);
     const Index have = std::min(k, space.size());
     Triplets<Scalar>& t = s.triplets;
-    // A transposed operator's triplets are refined after they are turned back.
     if (((run.options.verify || run.options.keep_sweeps) && !A.transposed()) || have < k) {
       t = refine_svd(A, completed<Backend>(space.right(have), k, fresh), fresh);
     } else {
@@ -273,6 +286,7 @@ Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
       t.residuals = ritz.residuals;
     }
     t.largest = std::max(t.largest, ritz.largest);
+    if (A.transposed()) refine_turned(A, s, run, fresh);
   });
   if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, true);
   return solved;
@@ -364,12 +378,11 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
     } else {
       solved = solve_full(A, run, singular);
     }
-    // So far A^T u = s v holds to rounding, u and v of the matrix asked for; A v = s u is what was promised.
     if (transposed && !solved.exact) {
-      A.turn();
-      const double largest = solved.triplets.largest;
-      solved.triplets = refine_svd(A, completed<Backend>(first_columns(solved.triplets.left, k), k, fresh), fresh);
-      solved.triplets.largest = std::max(solved.triplets.largest, largest);
+      refine_turned(A, solved, run, fresh);
+      const Triplets<Scalar>& t = solved.triplets;
+      if (solved.outcome == Outcome::converged && !run.all_hold(t.values, t.residuals, t.largest))
+        solved.outcome = Outcome::max_sweeps;
     }
     return finish(A, std::move(solved.triplets), run, solved.outcome, singular);
   } catch (const ZeroOperator&) {
