@@ -17,6 +17,7 @@ _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
+_LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
 
 
@@ -174,7 +175,8 @@ def _choose(
     block, basis, memory_bound = _basis(
         k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, bool(given)
     )
-    full_bytes = 16 * n * m + 48 * small * small  # LAPACK works in float64: the matrix and U
+    # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
+    full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
     gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
     krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + 24 * basis * basis
 
@@ -197,11 +199,11 @@ def _choose(
         method, reason = "gram", f"k = {k} is close to min(n, m) = {small}, and A is long"
     elif not fits:
         method, reason = "full", f"k = {k} is close to n = {n}"
-    elif symmetric and small <= 3 * columns and full_bytes <= limit and gram_flops < krylov_flops:
+    elif symmetric and small <= min(3 * columns, _LAPACK_SIDE) and full_bytes <= limit and gram_flops < krylov_flops:
         method, reason = "full", f"n = {n} is no more than a few times the basis ({columns})"
     elif (
         not symmetric
-        and small <= 4 * columns
+        and small <= min(4 * columns, _LAPACK_SIDE)
         and tol >= _GRAM_TOL[itemsize]
         and gram_bytes <= limit
         and gram_flops < krylov_flops
