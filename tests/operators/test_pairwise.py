@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import eigencontext as ec
 from eigencontext import _core
 
 KERNELS = ["rbf", "laplacian", "cosine", "polynomial"]
