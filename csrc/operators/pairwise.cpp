@@ -185,8 +185,8 @@ class Pairwise final : public Operator<Cpu, T> {
       // A finite scale: infinity times a distance of 0 would be NaN.
       const double scale = std::max<double>(rbf ? -0.5 / (h * h) : -1 / h, std::numeric_limits<S>::lowest());
       const auto distances = rbf ? kernels.squared_distances : kernels.l1_distances;
-      distances(static_cast<S>(scale), x_.rows.data() + i0 * p_, K.rows, p_,
-                                          a.panels.data() + j0 * p_, ceil_div(K.cols, width), K.data, K.stride);
+      distances(static_cast<S>(scale), x_.rows.data() + i0 * p_, K.rows, p_, a.panels.data() + j0 * p_,
+                ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
     S alpha = 1;
@@ -203,8 +203,7 @@ class Pairwise final : public Operator<Cpu, T> {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          if (!from_differences())
-            kernels.exponents(x_.offsets[i0 + i], columns().offsets.data() + j0, row, K.cols);
+          if (!from_differences()) kernels.exponents(x_.offsets[i0 + i], columns().offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:

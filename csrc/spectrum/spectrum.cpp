@@ -78,8 +78,8 @@ OwnedBlock<Scalar> first_columns(const OwnedBlock<Scalar>& X, Index k) {
   return Y;
 }
 
-// Ritz vectors made orthonormal to rounding: every restart takes a little of that away. Fewer than k (stopped early) are
-// completed by random columns.
+// Ritz vectors made orthonormal to rounding: every restart takes a little of that away. Fewer than k (stopped early)
+// are completed by random columns.
 template <class Backend, class Scalar>
 OwnedBlock<Scalar> completed(OwnedBlock<Scalar> V, Index k, Fresh& fresh) {
   const Index have = V.cols();
@@ -254,8 +254,8 @@ Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fres
   return solved;
 }
 
-// So far A^T u = s v holds to rounding, u and v of the matrix asked for, where that was transposed; A v = s u is what was
-// promised.
+// So far A^T u = s v holds to rounding, u and v of the matrix asked for, where that was transposed; A v = s u is what
+// was promised.
 template <class Backend, class Scalar>
 void refine_turned(Guarded<Backend, Scalar>& A, Solved<Scalar>& solved, const Run& run, Fresh& fresh) {
   Triplets<Scalar>& t = solved.triplets;

@@ -212,10 +212,14 @@ def _choose(
     else:
         method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
     if method == "krylov" and not fits:
-        raise ValueError(
-            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block, symmetric)} for k = {k} and blocks of {block}, got "
-            f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
-        )
+        least = k + 4 * block + 2 * min(block, 16)
+        if small < least:
+            raise ValueError(
+                f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got {small}; "
+                f"allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
+            )
+        method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
+        reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
     if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
         fused = True
         reason += "; A^T(A X) in one read of A"

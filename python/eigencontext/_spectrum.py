@@ -233,8 +233,8 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     zero = s <= floor
     if s[0] > 1.0 + floor + result.residuals[0]:
         warnings.warn(
-            f"a singular value of {s[0]:.6g}, above 1: the operator of {ctx.name!r} is not that of a joint distribution "
-            "with the marginals p_x and p_a",
+            f"a singular value of {s[0]:.6g}, above 1: the operator of {ctx.name!r} is not that of a joint "
+            "distribution with the marginals p_x and p_a",
             UserWarning,
             stacklevel=2,
         )

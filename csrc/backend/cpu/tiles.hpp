@@ -13,8 +13,9 @@ inline constexpr Index panel_width = 128 / sizeof(T);
 
 template <class T>
 struct TileKernels {
-  // C(i, j) = scale * |a_i - b_j|_1, and scale * |a_i - b_j|_2^2 summed from differences, which never cancels. A: rows of p features. panels: B as panels [panel][feature][panel_width],
-  // 64-byte aligned. Whole panels are written: C has panels * panel_width columns, its rows are 64-byte aligned.
+  // C(i, j) = scale * |a_i - b_j|_1, and scale * |a_i - b_j|_2^2 summed from differences, which never cancels. A: rows
+  // of p features. panels: B as panels [panel][feature][panel_width], 64-byte aligned. Whole panels are written: C has
+  // panels * panel_width columns, its rows are 64-byte aligned.
   using Distances = void(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride);
   Distances *l1_distances, *squared_distances;
 

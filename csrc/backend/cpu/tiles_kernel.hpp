@@ -164,7 +164,8 @@ Index select(T limit, const T* c, const T* x, Index n, std::int32_t* found) {
 }
 
 template <class T>
-constexpr TileKernels<T> kernels_here{distances<false, T>, distances<true, T>, exponents<T>, power<T>, cosine<T>, select<T>};
+constexpr TileKernels<T> kernels_here{distances<false, T>, distances<true, T>, exponents<T>, power<T>,
+                                      cosine<T>,           select<T>};
 
 }  // namespace
 }  // namespace eigencontext::cpu

@@ -59,8 +59,8 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
     -------
     Context
         `conditional` takes rows of P(.|x). The sums are checked to sqrt(eps) of the operator's type, and where L is
-        stored, its entries too: negative ones beyond rounding are a ValueError. (Where it is not, `ec.spectrum` warns of
-        singular values above 1, which no joint distribution has.)
+        stored, its entries too: negative ones beyond rounding are a ValueError. (Where it is not, `ec.spectrum` warns
+        of singular values above 1, which no joint distribution has.)
 
     Examples
     --------
