@@ -215,8 +215,8 @@ def _choose(
         least = k + 4 * block + 2 * min(block, 16)
         if small < least:
             raise ValueError(
-                f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got {small}; "
-                f"allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
+                f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got "
+                f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
             )
         method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
         reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
