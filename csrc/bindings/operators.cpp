@@ -97,21 +97,24 @@ py::tuple diagonal(const Pointer<T>& op) {
   return py::make_tuple(to_numpy(d), to_numpy(rounding));
 }
 
-// A function of Python as a block function: the GIL is held only here, and what comes back is checked.
+// A function of Python as a block function; what comes back is checked. The GIL is held while Python runs and not a
+// moment longer: a parallel loop under it would wait for another thread's, which may be waiting for the GIL.
 template <class T>
 BlockFunction<T> block_function(const py::object& function, const std::string& name) {
   const auto held_function = keep_alive(function);
   return [held_function, name](Block<const T> X, Block<T> Y) {
-    const py::gil_scoped_acquire gil;
-    RowMajorArray<T> x = new_array<T>(X.rows, X.cols);
-    for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, x.mutable_data() + i * X.cols);
-    const py::object answer = (*static_cast<const py::object*>(held_function.get()))(x);
-    const auto y = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(answer);
-    if (!y) throw py::error_already_set();
-    if (y.ndim() != 2 || y.shape(0) != Y.rows || y.shape(1) != Y.cols)
-      throw py::value_error(name + ": returned shape " + py::str(y.attr("shape")).template cast<std::string>() +
-                            "; allowed: (" + std::to_string(Y.rows) + ", " + std::to_string(Y.cols) + ")");
-    for (Index i = 0; i < Y.rows; ++i) std::copy_n(y.data() + i * Y.cols, Y.cols, Y.row(i));
+    {
+      const py::gil_scoped_acquire gil;
+      RowMajorArray<T> x = new_array<T>(X.rows, X.cols);
+      for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, x.mutable_data() + i * X.cols);
+      const py::object answer = (*static_cast<const py::object*>(held_function.get()))(x);
+      const auto y = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(answer);
+      if (!y) throw py::error_already_set();
+      if (y.ndim() != 2 || y.shape(0) != Y.rows || y.shape(1) != Y.cols)
+        throw py::value_error(name + ": returned shape " + py::str(y.attr("shape")).template cast<std::string>() +
+                              "; allowed: (" + std::to_string(Y.rows) + ", " + std::to_string(Y.cols) + ")");
+      for (Index i = 0; i < Y.rows; ++i) std::copy_n(y.data() + i * Y.cols, Y.cols, Y.row(i));
+    }
     if (!Cpu::all_finite<T>(Block<const T>(Y).view())) throw NonFiniteError(name + ": returned NaN or inf");
   };
 }

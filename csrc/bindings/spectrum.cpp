@@ -1,6 +1,8 @@
 // svd and eigh of an operator.
 #include "spectrum/spectrum.hpp"
 
+#include <utility>
+
 #include "backend/cpu/cpu.hpp"
 #include "base/errors.hpp"
 #include "bindings/arrays.hpp"
@@ -9,13 +11,22 @@
 namespace eigencontext::bindings {
 namespace {
 
+constexpr std::pair<const char*, Method> methods[] = {{"krylov", Method::krylov},
+                                                      {"subspace", Method::subspace},
+                                                      {"gram", Method::gram},
+                                                      {"full", Method::full},
+                                                      {"rpcholesky", Method::rpcholesky}};
+
 Method parse_method(const std::string& name) {
-  if (name == "krylov") return Method::krylov;
-  if (name == "subspace") return Method::subspace;
-  if (name == "gram") return Method::gram;
-  if (name == "full") return Method::full;
-  if (name == "rpcholesky") return Method::rpcholesky;
+  for (const auto& [text, method] : methods)
+    if (name == text) return method;
   throw ArgumentError("method", name, "krylov, subspace, gram, full, rpcholesky");
+}
+
+const char* method_name(Method wanted) {
+  for (const auto& [text, method] : methods)
+    if (method == wanted) return text;
+  return "";
 }
 
 // The engine calls without the GIL; a Python exception in the callback travels through it unchanged.
@@ -43,6 +54,7 @@ py::dict to_dict(SpectrumResult<T>&& r, bool with_left) {
   d["missed"] = r.missed;
   d["sweeps"] = r.sweeps;
   d["matvecs"] = r.matvecs;
+  d["method"] = method_name(r.method);
   d["stop_reason"] = r.stop_reason;
   d["warnings"] = r.warnings;
   return d;

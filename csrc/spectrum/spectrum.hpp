@@ -40,6 +40,7 @@ struct SpectrumResult {
   std::vector<char> converged;
   double missed = 0;  // estimate of ||A||_F^2 - sum s^2
   Index sweeps = 0, matvecs = 0;
+  Method method = Method::krylov;     // what gave the result: not always what was asked for
   std::string stop_reason;            // "converged" | "max_sweeps" | "max_basis" | "callback"
   std::vector<std::string> warnings;  // e.g. a value within its error of the next one
 };

@@ -66,7 +66,7 @@ def svd(
         Columns of the Krylov basis before it restarts, at least k + 3 block_size.
     max_sweeps : int, optional
         Stop after this many sweeps, converged or not. These three belong to the iterative methods: giving one makes
-        "auto" choose krylov, where min(n, m) has room for k + 6 block_size.
+        "auto" choose krylov, where min(n, m) has room for it (``ec.plan`` says).
     verify : bool
         After convergence look for a missed triplet with a fresh block, and compute the residuals once more.
     max_memory : int, optional
@@ -126,7 +126,7 @@ def svd(
     answer = _run(_core.eigh if semidefinite else _core.svd, op, options, verify, seed, callback)
     if semidefinite:  # eigenvalues >= 0 are singular values
         answer["left"] = answer["right"].copy()
-    return _as_svd(answer, options, op.dtype, output_like(a))
+    return _as_svd(answer, op.dtype, output_like(a))
 
 
 def eigh(
@@ -225,7 +225,7 @@ def eigh(
     answer = _run(_core.eigh, op, options, verify, seed, callback)
     like = output_like(a)
     result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
-    return result._certify(answer, options.method, options.reason)
+    return result._certify(answer)
 
 
 def randomized_svd(
@@ -451,6 +451,9 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
     )
     arguments.update(fixed)
     answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+    answer["reason"] = plan.reason
+    if answer["method"] != plan.method:
+        answer["reason"] += f"; {plan.method!r} did not suffice, {answer['method']!r} took over"
     limited = answer["stop_reason"] == "max_basis" or (answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps)
     if plan.memory_bound and limited:
         answer["stop_reason"] = "max_memory"
@@ -483,10 +486,10 @@ def _for_engine(callback):
     return call
 
 
-def _as_svd(answer: dict, plan: Plan, dtype, like) -> SvdResult:
+def _as_svd(answer: dict, dtype, like) -> SvdResult:
     s = answer["values"].astype(dtype, copy=False)
     result = SvdResult(like(answer["left"]), like(s), like(answer["right"].T))
-    return result._certify(answer, plan.method, plan.reason)
+    return result._certify(answer)
 
 
 def _power(op: Operator, k: int, block: int, n_iter: int, seed: int) -> dict:
@@ -608,14 +611,14 @@ def _not_symmetric(i, j, a, b) -> str:
 
 
 def _probe_symmetry(op: Operator, seed) -> None:
-    """x^T A y against y^T A x for random x, y: equal up to the rounding of one product, eps ||A y|| ||x|| sqrt(n)."""
+    """x^T A y against y^T A x for random x, y: equal up to the rounding of one product, eps ||A y|| sqrt(n), which is
+    random to x: its length does not matter."""
     n = op.shape[0]
     X = np.ascontiguousarray(_core.gaussian(check_seed(seed) ^ 0x5EED, n, 2, dtype=op.dtype.name))
     Y = op._engine.matmat(X).astype(np.float64)
     Y /= np.abs(Y).max(initial=0.0) or 1.0  # norms beyond 1e154 overflow
     G = X.T.astype(np.float64) @ Y
-    scale = float(np.linalg.norm(Y) * np.linalg.norm(X))
-    if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * scale:
+    if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * float(np.linalg.norm(Y)):
         raise ValueError(
             f"a: not symmetric, x^T A y = {G[0, 1]:g} and y^T A x = {G[1, 0]:g} (relative to A) for random x and y; "
             "allowed: a symmetric operator"

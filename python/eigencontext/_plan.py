@@ -17,6 +17,7 @@ _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
+_LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
 _POWERS = ("", "k", "M", "G", "T", "P", "E")
 
@@ -195,13 +196,14 @@ def _choose(
 
     limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
     block, basis, memory_bound = _basis(
-        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare
+        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, bool(given)
     )
-    full_bytes = 16 * n * m + 48 * small * small  # LAPACK works in float64: the matrix and U
+    # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
+    full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
     gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
-    krylov_bytes = itemsize * (n + m) * (basis + _beside(block)) + 24 * basis * basis
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + 24 * basis * basis
 
-    fits = _room(k, block) <= small
+    fits = _room(k, block, symmetric) <= small
     columns = min(small, _columns_needed(k, block, tol, op.dtype))
     passes = max(2, math.ceil(columns / block))
     krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
@@ -220,11 +222,11 @@ def _choose(
         method, reason = "gram", f"k = {k} is close to min(n, m) = {small}, and A is long"
     elif not fits:
         method, reason = "full", f"k = {k} is close to n = {n}"
-    elif symmetric and small <= 3 * columns and full_bytes <= limit and gram_flops < krylov_flops:
+    elif symmetric and small <= min(3 * columns, _LAPACK_SIDE) and full_bytes <= limit and gram_flops < krylov_flops:
         method, reason = "full", f"n = {n} is no more than a few times the basis ({columns})"
     elif (
         not symmetric
-        and small <= 4 * columns
+        and small <= min(4 * columns, _LAPACK_SIDE)
         and tol >= _GRAM_TOL[itemsize]
         and gram_bytes <= limit
         and gram_flops < krylov_flops
@@ -233,10 +235,14 @@ def _choose(
     else:
         method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
     if method == "krylov" and not fits:
-        raise ValueError(
-            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block)} for k = {k} and blocks of {block}, got "
-            f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
-        )
+        least = k + 4 * block + 2 * min(block, 16)
+        if small < least:
+            raise ValueError(
+                f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got "
+                f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
+            )
+        method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
+        reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
     if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
         fused = True
         reason += "; A^T(A X) in one read of A"
@@ -260,7 +266,7 @@ def _choose(
         block = k + 10 if asked_block is None else max(asked_block, k)
         block = min(block, small)
         basis = block
-        wide = min(small, block + (6 if symmetric else 2) * min(16, max(8, block)))  # the verification's columns too
+        wide = min(small, _beside(block, symmetric))  # the verification's columns too
         memory = itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
@@ -303,10 +309,10 @@ def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_
     )  # fmt: skip
 
 
-def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare):
+def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, given):
     """Block size and largest basis: k + 3 blocks at least, all of it within the memory limit."""
     block = asked_block if asked_block is not None else min(32, max(8, (k + 3) // 4))
-    while asked_block is None and block > 1 and _room(k, block) > small and (asked_basis or method == "krylov"):
+    while asked_block is None and block > 1 and _room(k, block, symmetric) > small and (given or method == "krylov"):
         block -= 1
     if asked_basis is not None:
         if asked_block is None and asked_basis < k + 3 * block:
@@ -314,18 +320,18 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
         if asked_basis < k + 3 * block:
             raise ValueError(f"max_basis: got {asked_basis}; allowed: at least k + 3 block_size = {k + 3 * block}")
     basis = asked_basis if asked_basis is not None else 2 * k + 10 * block + spare
-    basis = max(k + 3 * block, min(basis, small - _room(0, block) + 3 * block))
+    basis = max(k + 3 * block, min(basis, small - _room(0, block, symmetric) + 3 * block))
     column = itemsize * rows
-    affordable = int(limit // column) - _beside(block)
+    affordable = int(limit // column) - _beside(block, symmetric)
     if basis <= affordable or basis < k + 3 * block:
         return block, basis, False
     while asked_block is None and block > 1 and affordable < k + 3 * block:
         block -= 1
-        affordable = int(limit // column) - _beside(block)
+        affordable = int(limit // column) - _beside(block, symmetric)
     if max_memory is None:
         return block, min(basis, max(affordable, k + 3 * block)), False
     if affordable < k + 3 * block and method in ("auto", "krylov"):
-        least = (k + 3 * block + _beside(block)) * column
+        least = (k + 3 * block + _beside(block, symmetric)) * column
         raise ValueError(
             f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
             f"{column} bytes a vector"
@@ -333,14 +339,15 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
     return block, min(basis, max(affordable, k + 3 * block)), True
 
 
-def _beside(block: int) -> int:
-    """Columns beside the basis: the next block and a verification of two steps."""
-    return block + 2 * min(block, 16)
+def _beside(block: int, symmetric: bool) -> int:
+    """Columns beside the basis: the next block and a verification of two steps, six for eigenvalues (basis_memory in
+    csrc/spectrum/basis.hpp)."""
+    return block + (6 if symmetric else 2) * min(16, max(8, block))
 
 
-def _room(k: int, block: int) -> int:
+def _room(k: int, block: int, symmetric: bool) -> int:
     """The dimensions that a Krylov space needs: k + 3 blocks and what lies beside them."""
-    return k + 3 * block + _beside(block)
+    return k + 3 * block + _beside(block, symmetric)
 
 
 def _columns_needed(k, block, tol, dtype) -> int:

@@ -61,15 +61,15 @@ class _Certificate:
     reason: str
     stop_reason: str
 
-    def _certify(self, answer: dict, method: str, reason: str):
+    def _certify(self, answer: dict):
         self.residuals = answer["residuals"]
         self.converged = answer["converged"]
         self.missed = float(answer["missed"])
         self.sweeps = int(answer["sweeps"])
         self.matvecs = int(answer["matvecs"])
         self.stop_reason = answer["stop_reason"]
-        self.method = method
-        self.reason = reason
+        self.method = answer["method"]
+        self.reason = answer["reason"]
         return self
 
     def _summary(self) -> str:

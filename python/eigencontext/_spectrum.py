@@ -231,6 +231,13 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     floor = rounding_floor(ctx.dtype, n, m)
     # beside s_0 = 1, what deflation leaves below the floor is rounding
     zero = s <= floor
+    if s[0] > 1.0 + floor + result.residuals[0]:
+        warnings.warn(
+            f"a singular value of {s[0]:.6g}, above 1: the operator of {ctx.name!r} is not that of a joint "
+            "distribution with the marginals p_x and p_a",
+            UserWarning,
+            stacklevel=2,
+        )
     s = np.where(zero, 0.0, np.where(s <= 1.0 + floor, np.minimum(s, 1.0), s))
     seed = svd_options.get("seed", 0)
     U, V = _without_constant(U, zero, root_p, seed), _without_constant(Vh.T, zero, root_q, seed + 1)

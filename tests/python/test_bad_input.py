@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
+from scipy.sparse.linalg import aslinearoperator
 
 import eigencontext as ec
 from eigencontext import _spectrum
@@ -389,9 +390,9 @@ def test_compositions_of_unequal_shapes():
 def test_contexts_of_operators_that_are_no_distribution():
     make = ec.contexts.operator
     with pytest.raises(ValueError, match=r"^L: column\(s\) 1 get negative weights; allowed: >= 0"):
-        make([[1.5, -0.5], [1.2, -0.2]], [0.5, 0.5])
+        make(aslinearoperator(np.array([[1.5, -0.5], [1.2, -0.2]])), [0.5, 0.5])
     with pytest.raises(ValueError, match=r"^L: L\^T sqrt\(p_x\) has negative entries"):
-        make(-np.eye(2), [0.5, 0.5], form="normalized")
+        make(aslinearoperator(-np.eye(2)), [0.5, 0.5], form="normalized")
     with pytest.raises(ValueError, match="^p_x: got negative entries, the smallest -0.5; allowed: weights >= 0"):
         make(np.eye(2), [1.5, -0.5])
     ctx = make(np.eye(2), [0.5, 0.5])

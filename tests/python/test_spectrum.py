@@ -30,7 +30,7 @@ def test_methods_agree(method):
     expected = ec.spectrum(ctx, k=3, method="full", tol=0).singular_values
     spec = ec.spectrum(ctx, k=3, method=method, tol=1e-10)
     np.testing.assert_allclose(spec.singular_values, expected, atol=1e-9)
-    assert spec.method == method or method == "auto"
+    assert spec.method in (method, "full")  # the context is too small for the iterative ones
     assert spec.reason and spec.stop_reason == "converged" and spec.converged.all()
 
 
