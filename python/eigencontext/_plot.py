@@ -69,11 +69,11 @@ def _draw_curve(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
             result = spectrum.usefulness()
     except ValueError:  # fewer than two singular values: no curve
         return
-    finite = result.curve * spectrum.floor < 1  # 1 - s^2 below the floor can't be told from 0
+    finite = np.isfinite(result.curve)
     index = np.arange(1, len(result.curve) + 1)
     if not finite.any():
         return
     label = f"{name}: {result.tau:.3f} at d = {result.d}"
     axes.plot(index[finite], result.curve[finite], label=label, color=colour)
-    if result.d and result.tau * spectrum.floor < 1:
+    if result.d and np.isfinite(result.tau):
         axes.plot([result.d], [result.tau], marker="o", color=colour)

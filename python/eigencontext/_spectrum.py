@@ -1,4 +1,4 @@
-"""The spectrum of a context: singular functions of M with the trivial pair removed exactly (THEORY 1 and 3)."""
+"""The spectrum of a context: singular functions of M with the trivial pair removed exactly."""
 
 from __future__ import annotations
 
@@ -136,12 +136,16 @@ class Spectrum:
             min(512, the k asked for) by default. A spectrum that is known to be exhausted goes on with exact zeros, so
             contexts asked for one k compare; any other has no more than its k values.
         beta : float
+
+        Notes
+        -----
+        A singular value within the rounding floor of 1 counts as 1.
         """
         asked = min(metrics.D0, self.k_asked) if d0 is None else check_integer(d0, "d0", 1)
         if asked > self.k and not self.exhausted:
             raise ValueError(f"d0: got {asked}; allowed: at most {self.k}, the number of singular values computed")
         values = np.concatenate([self.singular_values[:asked], np.zeros(max(0, asked - self.k))])
-        return metrics.usefulness(values, asked, beta)
+        return metrics.usefulness_from(values, asked, beta, self.floor)
 
     def plot(self, path: str | os.PathLike) -> None:
         """Write a picture of the decay and of the usefulness curve (matplotlib, extra [demo]); the ending says which

@@ -127,8 +127,26 @@ def test_usefulness_is_the_formula(d0, beta):
     assert "tau" in repr(result)
 
 
+def test_a_value_of_one_to_rounding_counts_as_one():
+    spec = ec.spectrum(ec.contexts.labels(list("aabbcc")), k=2)
+    with pytest.warns(UserWarning, match="tau = inf is infinite: the context is extremely weak or strong"):
+        assert spec.usefulness(d0=2).tau == np.inf
+    for dtype in (np.float32, np.float64):
+        ones = np.array([1, np.nextafter(dtype(1), dtype(0)), 0.5], dtype)
+        assert ec.metrics.usefulness(ones).curve[0] == np.inf
+        below = np.array([1, 1 - 100 * np.finfo(dtype).eps, 0.5], dtype)
+        curve = ec.metrics.usefulness(below).curve
+        np.testing.assert_allclose(curve, plain_usefulness(below.astype(float), 3, 1.0), rtol=1e-6)
+
+
+def test_usefulness_of_a_spectrum_points_to_its_method(spec):
+    with pytest.raises(TypeError, match="s: got a Spectrum; allowed: its .singular_values"):
+        ec.metrics.usefulness(spec)
+
+
 def test_usefulness_of_ones_and_zeros():
-    assert ec.metrics.usefulness(np.ones(5)).tau == np.inf
+    with pytest.warns(UserWarning, match="extremely weak or strong"):
+        assert ec.metrics.usefulness(np.ones(5)).tau == np.inf
     result = ec.metrics.usefulness([1, 1, 0.5, 0.4])
     assert result.curve[0] == np.inf and np.isfinite(result.curve[1:]).all()
     with pytest.warns(UserWarning, match="extremely weak or strong"):
