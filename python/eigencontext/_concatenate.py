@@ -1,4 +1,4 @@
-"""The function spaces of several spectra joined: features side by side, made orthonormal again (THEORY 2)."""
+"""The function spaces of several spectra joined: features side by side, made orthonormal again."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def concatenate(spectra: Sequence[Spectrum]) -> Concatenation:
     """
     spectra = _checked(spectra)
     p = spectra[0].p_x
-    features = np.hstack([spectrum.left[:, spectrum.extendable] for spectrum in spectra]).astype(np.float64)
+    features = np.hstack([np.asarray(s.left)[:, s.extendable] for s in spectra]).astype(np.float64)
     root = np.sqrt(p)[:, None]
     U, sizes, Vh = np.linalg.svd(root * features, full_matrices=False)
     kept = sizes > max(spectrum.floor for spectrum in spectra) * max(1.0, sizes.max(initial=0.0))
@@ -105,6 +105,6 @@ def _checked(spectra: Any) -> list[Spectrum]:
                 "the same inputs"
             )
         worst = float(np.max(np.abs(spectrum.p_x - spectra[0].p_x)) / spectra[0].p_x.max())
-        if worst > np.sqrt(np.finfo(spectrum.left.dtype).eps):
+        if worst > np.sqrt(np.finfo(np.asarray(spectrum.left).dtype).eps):
             raise ValueError(f"spectra: p_x of member {j} differs from that of member 0 by {worst:.3g}; allowed: equal")
     return list(spectra)
