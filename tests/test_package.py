@@ -70,9 +70,9 @@ def test_types_find_wrong_calls(tmp_path):
 @pytest.mark.parametrize(
     "make, text",
     [
-        (lambda X: ec.contexts.kernel(X, bandwidth=2.0), "kernel(kernel='rbf', bandwidth=2.0, marginal='uniform')"),
+        (lambda X: ec.contexts.kernel(X, bandwidth=2.0), "kernel(kernel='rbf', bandwidth=2, marginal='uniform')"),
         (lambda X: ec.contexts.neighbors(X, 5), "neighbors(n_neighbors=5, metric='euclidean', include_self=True)"),
-        (lambda X: ec.contexts.graph(np.ones((3, 3))), "graph(lazy=0.0)"),
+        (lambda X: ec.contexts.graph(np.ones((3, 3))), "graph(lazy=0)"),
         (lambda X: ec.contexts.counts(X**2), "counts()"),
     ],
 )

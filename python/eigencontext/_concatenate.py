@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import output_like
 from ._spectrum import Spectrum
 from .contexts._mixture import one_for_each
 
@@ -39,7 +40,7 @@ class Concatenation:
             X_new, [spectrum.conditional.axes if spectrum.conditional else 0 for spectrum in self.spectra]
         )
         parts = [s.transform(X)[:, s.extendable] for s, X in zip(self.spectra, each, strict=True)]
-        return np.hstack(parts) @ self.rotation
+        return output_like(each[0])(np.hstack(parts) @ self.rotation)
 
     def __repr__(self) -> str:
         n, d = self.left.shape
@@ -88,7 +89,8 @@ def concatenate(spectra: Sequence[Spectrum]) -> Concatenation:
     left = np.divide(U[:, kept], root, out=np.zeros((len(p), int(kept.sum()))), where=root > 0)
     largest = np.take_along_axis(left, np.abs(left).argmax(axis=0)[None], axis=0) if left.size else left[:1]
     signs = np.where(largest < 0, -1.0, 1.0)
-    return Concatenation(left * signs, sizes[kept] ** 2, p, spectra, Vh[kept].T / sizes[kept] * signs)
+    like = output_like(spectra[0].left)
+    return Concatenation(like(left * signs), sizes[kept] ** 2, p, spectra, Vh[kept].T / sizes[kept] * signs)
 
 
 def _checked(spectra: Any) -> list[Spectrum]:

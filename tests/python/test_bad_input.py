@@ -397,7 +397,7 @@ def test_contexts_of_operators_that_are_no_distribution():
     ctx = make(np.eye(2), [0.5, 0.5])
     with pytest.raises(ValueError, match="^X_new: got 3 columns; allowed: 2, one a context value"):
         ctx.conditional(np.full((1, 3), 1 / 3))
-    with pytest.raises(ValueError, match="^y holds NaN; every input needs a label"):
+    with pytest.raises(ValueError, match="^y holds None or NaN; every input needs a label"):
         ec.contexts.labels(np.array(["a", np.nan], dtype=object))
 
 

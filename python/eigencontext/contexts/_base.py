@@ -227,5 +227,6 @@ class Context:
 
     def __repr__(self) -> str:
         n, m = self.shape
-        options = ", ".join(f"{key}={value!r}" for key, value in self._options.items())
+        shown = {k: f"{v:.6g}" if isinstance(v, float) else repr(v) for k, v in self._options.items()}
+        options = ", ".join(f"{key}={text}" for key, text in shown.items())
         return f"<eigencontext context {self.name}({options}), {n} inputs x {m} context values, {self.dtype}>"
