@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -23,26 +24,35 @@ from ._arguments import (
     sparse_array,
     vector,
 )
-from ._plan import Plan, check_rank, choose, is_rpcholesky, operator_within, require_entries
-from ._results import ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
+from ._plan import (
+    EighMethod,
+    Plan,
+    SvdMethod,
+    check_rank,
+    choose,
+    is_rpcholesky,
+    operator_within,
+    require_entries,
+)
+from ._results import Callback, ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
 from .operators import Operator, as_operator, dense, keeping_tiles, transposed
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
 
 def svd(
-    a,
-    k,
+    a: Any,
+    k: int,
     *,
-    tol=1e-3,
-    method="auto",
-    block_size=None,
-    max_basis=None,
-    max_sweeps=None,
-    verify=True,
-    max_memory=None,
-    seed=0,
-    callback=None,
+    tol: float = 1e-3,
+    method: SvdMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    verify: bool = True,
+    max_memory: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
 ) -> SvdResult:
     """The k largest singular triplets, each with its residual.
 
@@ -130,18 +140,18 @@ def svd(
 
 
 def eigh(
-    a,
-    k,
+    a: Any,
+    k: int,
     *,
-    tol=1e-3,
-    method="auto",
-    block_size=None,
-    max_basis=None,
-    max_sweeps=None,
-    verify=True,
-    max_memory=None,
-    seed=0,
-    callback=None,
+    tol: float = 1e-3,
+    method: EighMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    verify: bool = True,
+    max_memory: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
 ) -> EighResult:
     """The k largest (algebraic) eigenvalues of a symmetric matrix or operator, each with its residual.
 
@@ -229,17 +239,17 @@ def eigh(
 
 
 def randomized_svd(
-    M,
-    n_components,
+    M: Any,
+    n_components: int,
     *,
-    n_oversamples=10,
-    n_iter="auto",
-    power_iteration_normalizer="auto",
-    transpose="auto",
-    flip_sign=True,
-    random_state=None,
-    svd_lapack_driver="gesdd",
-):
+    n_oversamples: int = 10,
+    n_iter: int | Literal["auto"] = "auto",
+    power_iteration_normalizer: Literal["auto", "QR", "LU", "none"] = "auto",
+    transpose: bool | Literal["auto"] = "auto",
+    flip_sign: bool = True,
+    random_state: Any = None,
+    svd_lapack_driver: Literal["gesdd", "gesvd"] = "gesdd",
+) -> tuple[Any, Any, Any]:
     """Truncated SVD with the signature and conventions of `sklearn.utils.extmath.randomized_svd`.
 
     Parameters
@@ -326,20 +336,20 @@ _ENGINE = _Default("arpack")
 
 
 def svds(
-    A,
-    k=6,
-    ncv=None,
-    tol=0,
-    which="LM",
-    v0=None,
-    maxiter=None,
-    return_singular_vectors=True,
-    solver=_ENGINE,
-    rng=None,
-    options=None,
+    A: Any,
+    k: int = 6,
+    ncv: int | None = None,
+    tol: float = 0,
+    which: str = "LM",
+    v0: Any = None,
+    maxiter: int | None = None,
+    return_singular_vectors: bool | Literal["u", "vh"] = True,
+    solver: str = _ENGINE,
+    rng: Any = None,
+    options: dict | None = None,
     *,
-    random_state=None,
-):
+    random_state: Any = None,
+) -> Any:
     """Partial SVD with the signature and conventions of `scipy.sparse.linalg.svds`: ascending values.
 
     What the engine does not do is handed to SciPy unchanged: ``which="SM"``, complex matrices, a solver asked for by
@@ -408,7 +418,7 @@ def svds(
     if maxiter is not None:
         maxiter = check_integer(maxiter, "maxiter", 1)
     turned = v0 is not None and op.shape[0] < op.shape[1]
-    start = [] if v0 is None else vector(v0, "v0", min(op.shape))
+    start: Any = [] if v0 is None else vector(v0, "v0", min(op.shape))
     work = transposed(op) if turned else op
     plan = choose(work, k, symmetric=False, tol=tol, max_basis=basis if basis and basis >= k + 3 else None)
     if maxiter is not None and plan.basis:
@@ -472,7 +482,8 @@ def _warn(answer: dict, plan: Plan) -> None:
             ConvergenceWarning,
             stacklevel=4,
         )
-    for text in answer["warnings"]:
+    # where the last one did not converge, that it is close to the next says nothing more
+    for text in answer["warnings"] if answer["converged"][-1] else ():
         warnings.warn(text, ClusterWarning, stacklevel=4)
 
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
 from .operators import Operator, as_operator, tile_bytes
 
-SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full", "rpcholesky")
-EIGH_METHODS = ("auto", "krylov", "subspace", "full", "rpcholesky")
+SvdMethod = Literal["auto", "krylov", "subspace", "gram", "full", "rpcholesky"]
+EighMethod = Literal["auto", "krylov", "subspace", "full", "rpcholesky"]
+SVD_METHODS: tuple[str, ...] = get_args(SvdMethod)
+EIGH_METHODS: tuple[str, ...] = get_args(EighMethod)
 
 _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
@@ -22,7 +25,7 @@ _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_m
 _POWERS = ("", "k", "M", "G", "T", "P", "E")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `ec.svd` or `ec.spectrum` would do; print it before a long run.
 
@@ -63,7 +66,7 @@ class Plan:
     memory_bound: bool = False
     tiles: int = 0
 
-    def __str__(self):
+    def __repr__(self) -> str:
         n, m = self.shape
         lines = [
             f"plan for the {self.k} largest of a {n} x {m} operator in {self.dtype}, tol {self.tol:g}",
@@ -80,7 +83,17 @@ class Plan:
         return "\n".join(lines)
 
 
-def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_sweeps=None, max_memory=None) -> Plan:
+def plan(
+    a: Any,
+    k: int,
+    *,
+    tol: float = 1e-3,
+    method: SvdMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    max_memory: int | None = None,
+) -> Plan:
     """What `ec.svd(a, k, ...)` would do: method, passes over the data, flops, bytes, memory, and why.
 
     Parameters
@@ -233,7 +246,7 @@ def _choose(
     ):
         method, reason = "gram", f"min(n, m) = {small} is no more than a few times the basis ({columns})"
     else:
-        method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
+        method, reason = "krylov", f"min(n, m) = {small} leaves room for a basis larger than k = {k}"
     if method == "krylov" and not fits:
         least = k + 4 * block + 2 * min(block, 16)
         if small < least:

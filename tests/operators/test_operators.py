@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import eigencontext as ec
 from eigencontext import _core
 
 DTYPES = [np.float32, np.float64]
@@ -315,3 +316,23 @@ def test_callback_errors_pass_unchanged():
         op.rmatmat(np.ones((3, 1)))
     with pytest.raises(ValueError, match="shape"):
         _core.callback(3, 2, "float64", lambda X: X, fails).matmat(np.ones((2, 1)))
+
+
+@pytest.mark.torch
+def test_products_with_tensors_are_tensors():
+    torch = pytest.importorskip("torch")
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    K = ec.operators.kernel(torch.from_numpy(X), X[:30], bandwidth=1.0)
+    right, left = torch.from_numpy(X[:30]), torch.from_numpy(X).requires_grad_()
+    for got, expected in (
+        (K @ right, K @ X[:30]),
+        (K * right, K @ X[:30]),
+        (K(right[:, 0]), K @ X[:30, 0]),
+        (K.matmat(right), K @ X[:30]),
+        (K.matvec(right[:, 0]), K @ X[:30, 0]),
+        (K.rmatmat(left), K.T @ X),
+        (K.rmatvec(left[:, 0]), K.T @ X[:, 0]),
+        (K.T @ left, K.T @ X),
+    ):
+        assert isinstance(got, torch.Tensor) and isinstance(expected, np.ndarray)
+        np.testing.assert_array_equal(got.numpy(), expected)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_choice, is_sparse, vector
+from .._arguments import check_choice, is_sparse, output_like, vector
 from ..operators import Operator, as_operator, dense, product, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
 
-_FORMS = ("conditional", "joint", "normalized")
+Form = Literal["conditional", "joint", "normalized"]
+_FORMS: tuple[str, ...] = get_args(Form)
 
 
 class GivenRows(Conditional):
@@ -42,7 +43,7 @@ class GivenRows(Conditional):
         return cls(state["columns"], int(state["n_columns"]))
 
 
-def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Context:
+def operator(L: Any, p_x: Any, p_a: Any = None, form: Form = "conditional") -> Context:
     """A context from any linear operator.
 
     Parameters
@@ -103,7 +104,8 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
         M = op
     else:
         M = scaled(op, left, right_of(q))
-    return Context("operator", M, p, q, GivenRows(columns, m), columns=columns, n_columns=m, form=form)
+    rule = GivenRows(columns, m)
+    return Context("operator", M, p, q, rule, columns=columns, n_columns=m, output=output_like(L), form=form)
 
 
 def _no_negative_entries(op: Operator) -> None:
