@@ -264,13 +264,13 @@ void write_rows(const Panels<T>& panels, const Sums<T>& sums, Index group, Index
 template <class T>
 struct TileProduct {
   const Panels<T>& panels;
-  bool along_rows;  // which stride of B is the smaller
-  bool direct;      // and is it 1? otherwise tiles are copied
+  bool direct;      // is a stride of B 1? otherwise tiles are copied
+  bool along_rows;  // is it, or else the smaller one, that between columns?
 
   TileProduct(const Panels<T>& panels_, const MatrixView<const T>& B)
       : panels(panels_),
-        along_rows(std::abs(B.col_stride) <= std::abs(B.row_stride)),
-        direct(B.col_stride == 1 || B.row_stride == 1) {}
+        direct(B.col_stride == 1 || B.row_stride == 1),
+        along_rows(direct ? B.col_stride == 1 : std::abs(B.col_stride) <= std::abs(B.row_stride)) {}
   TileProduct transposed() const {
     TileProduct other = *this;
     other.along_rows = !along_rows;
