@@ -88,8 +88,8 @@ SYMMETRIC = [name for name, a in MATRICES.items() if a.shape[0] == a.shape[1] an
 
 @pytest.mark.parametrize("name", SYMMETRIC)
 def test_eigh(name):
-    """The symmetric part of every square matrix: most have negative values. Subspace iteration works on A + shift, where
-    steep values all look alike: it is left out there."""
+    """The symmetric part of every square matrix: most have negative values. Subspace iteration works on A + shift, to
+    which small values all look alike: it is left out where they are steep."""
     a = MATRICES[name]
     a = (a + a.T) / 2
     which, k = SYMMETRIC.index(name), min(K, len(a))
