@@ -132,6 +132,7 @@ Outcome search(Space& space, Run& run, Index dimensions, const double& scale) {
       const double kth = now.values[k - 1];
       const Probe probe = space.probe(k, kth + run.options.tol * std::abs(kth) + run.floor(now.largest));
       run.left_out = missed_mass(space.basis_mass() + probe.left_out, now.values, k);
+      if (run.next_value < probe.next) run.next_value = probe.next;
       if (!probe.found) return Outcome::converged;
       if (!space.fits(k)) return Outcome::no_room;
     }
