@@ -17,7 +17,7 @@ import numpy as np
 from .case import Answer, Method, Unavailable
 
 SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
-BRIEF = 0.3  # seconds: what takes less is run once untimed after each pause, to wake the cores up again
+WARM = 0.15  # seconds: what takes less is run untimed for so long after each pause, which lets the second core fall asleep
 LIMIT = 60.0  # seconds after which a method in its own process is stopped
 
 
@@ -158,12 +158,11 @@ def interleaved(contestants: dict, rounds: int, budget: float, settle: float = S
             if sum(taken[name]) > budget:
                 continue
             time.sleep(settle)
-            if not taken[name] or taken[name][-1] < BRIEF:
-                first = run()
-                if first >= BRIEF:  # no need to run it again
-                    taken[name].append(first)
-                    continue
-            taken[name].append(run())
+            warm = 0.0
+            while warm < WARM:
+                last = run()
+                warm += last
+            taken[name].append(last if last >= WARM else run())
     return {name: Times(float(np.median(t)), min(t), max(t), len(t)) for name, t in taken.items()}
 
 
