@@ -17,7 +17,7 @@ import numpy as np
 from .case import Answer, Method, Unavailable
 
 SETTLE = 0.25  # seconds: OpenBLAS' own threads spin for a while after a product and would take cores from the next
-WARM = 0.15  # seconds: what takes less is run untimed for so long after each pause, which lets the second core fall asleep
+WARM = 0.15  # seconds: what takes less is run untimed for so long after each pause, in which the cores fall asleep
 LIMIT = 60.0  # seconds after which a method in its own process is stopped
 
 
