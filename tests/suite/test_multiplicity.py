@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse as sp
+from hypothesis import settings
 
 import eigencontext as ec
 
-SEEDS = range(1000)
+SEEDS = range(5 * settings().max_examples)  # 1000; fewer where properties draw fewer examples
 COPIES = np.r_[1, np.full(12, 0.9), 0.8 * 0.7 ** np.arange(27)]
 CLUSTER = np.r_[1, 0.9 - 1e-5 * np.arange(12), 0.8 * 0.7 ** np.arange(27)]
 
@@ -103,7 +104,7 @@ def test_the_comparison_bites():
         result = ec.svd(a, 8, method="krylov", block_size=1, verify=False, seed=seed)
         return result.s, result
 
-    assert len(wrong_and_silent(solve, exact)) > 900
+    assert len(wrong_and_silent(solve, exact)) > 0.9 * len(SEEDS)
 
 
 @pytest.mark.filterwarnings("ignore::eigencontext.ClusterWarning")
