@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 import eigencontext as ec
 
+from ._arguments import check_number, check_seed
 from ._console import Stage, one_line, show_warning
 from ._expression import ExpressionError, Node, known, parse
 from ._plot import check_plot, plot_spectra
@@ -113,8 +114,8 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--standardize", action="store_true", help="columns to mean 0 and standard deviation 1")
     parser.add_argument("--directed", action="store_true", help="take the edges of an edge list one way only")
     parser.add_argument("--rank", type=_positive, metavar="K", help=f"number of singular values (default: {DEFAULT_K})")
-    parser.add_argument("--tol", type=float, default=1e-3, help="relative residual asked for (default: 1e-3)")
-    parser.add_argument("--seed", type=int, default=0, help="of the start block (default: 0)")
+    parser.add_argument("--tol", type=_tolerance, default=1e-3, help="relative residual asked for (default: 1e-3)")
+    parser.add_argument("--seed", type=_seed, default=0, help="of the start block (default: 0)")
     parser.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="for the solver, as 500MB, 2GB or 2GiB")
     parser.add_argument("--plan", action="store_true", help="print what would be done and what it costs, and stop")
     parser.add_argument("--plot", metavar="FILE", help="write a picture (.png, .pdf, .svg)")
@@ -175,7 +176,9 @@ def _compare(arguments: argparse.Namespace) -> None:
     rank = arguments.rank or DEFAULT_K
     d0 = min(D0, rank) if arguments.d0 is None else arguments.d0
     if not 2 <= d0 <= rank:
-        raise ValueError(f"{'--rank' if arguments.d0 is None else '--d0'}: got {d0}; allowed: 2 .. --rank")
+        if arguments.d0 is None:
+            raise ValueError(f"--rank: got {rank}; allowed: an integer >= 2, since contexts are ranked by their decay")
+        raise ValueError(f"--d0: got {d0}; allowed: 2 .. --rank ({rank})")
     twice = next((text for i, (text, _) in enumerate(parsed) if text in dict(parsed[:i])), None)
     if twice:
         raise ValueError(f"--contexts: got {twice} twice; allowed: every context once")
@@ -289,6 +292,20 @@ def _positive(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"got {text}; allowed: an integer >= 1")
     return value
+
+
+def _tolerance(text: str) -> float:
+    try:
+        return check_number(float(text), "tol", 0)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: a finite number >= 0") from error
+
+
+def _seed(text: str) -> int:
+    try:
+        return check_seed(int(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"got {text}; allowed: an integer in 0 .. 2^64 - 1") from error
 
 
 def _bytes(text: str) -> int:

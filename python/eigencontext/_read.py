@@ -191,9 +191,18 @@ def _frame(path: str, ending: str) -> Any:
     options: dict[str, Any] = {"sep": "\t" if ending == "tsv" else ","}
     try:
         first = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
-        if pandas.to_numeric(first, errors="coerce").notna().all():  # no names in the first line
+        _require_separated(path, ending, first)
+        numbers = first[pandas.to_numeric(first, errors="coerce").notna()]
+        if len(numbers) == len(first):  # no names in the first line
             frame = pandas.read_csv(path, header=None, **options)
             return frame.rename(columns=lambda number: f"column{number + 1}")
+        if len(numbers):
+            warnings.warn(
+                f"{path}: line 1 is taken for names, though it has numbers ({', '.join(numbers[:3])}); if it is data, "
+                "write names above it",
+                UserWarning,
+                stacklevel=2,
+            )
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             return pandas.read_csv(path, index_col=False, **options)
@@ -203,6 +212,13 @@ def _frame(path: str, ending: str) -> Any:
         raise ValueError(f"INPUT: {path} is no UTF-8 text, first in line {_line_not_utf8(path)}") from error
     except (ValueError, pandas.errors.ParserError) as error:  # they name the line
         raise _unreadable(path, ending, error) from error
+
+
+def _require_separated(path: str, ending: str, first: Any) -> None:
+    found = [name for sign, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")) if sign in str(first[0])]
+    if len(first) == 1 and found:
+        wanted = "tabs" if ending == "tsv" else "commas (tabs: .tsv, or --format tsv)"
+        raise ValueError(f"INPUT: {path} seems to have {found[0]} between its fields; allowed: {wanted}")
 
 
 def _line_not_utf8(path: str) -> int:
@@ -226,6 +242,8 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], label: str | None) -> 
         raise ValueError(f"INPUT: {path} has no rows (only names: {', '.join(frame.columns)})")
     labels = _labels(path, frame[label]) if label else None
     features = frame.drop(columns=[*drop, *([label] if label else [])])
+    counts = [name for name in features.columns if name.startswith("Unnamed:") and _counts_rows(features[name])]
+    features = features.drop(columns=counts)
     numeric = features.select_dtypes(include=["number", "bool"])
     other = [_not_numeric(pandas, features[name]) for name in features.columns if name not in numeric.columns]
     if numeric.shape[1] == 0:
@@ -241,9 +259,16 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], label: str | None) -> 
             f"in {len(np.unique(bad[:, 1]))} column(s)); allowed: finite numbers (--drop leaves columns out)"
         )
     notes = [f"columns used: {', '.join(numeric.columns)}"]
+    if counts:
+        notes.append(f"columns not used, as they have no name and number the rows: {', '.join(counts)}")
     if other:
         notes.append(f"columns not used, as they are not numeric: {', '.join(other)}")
     return Input(np.ascontiguousarray(X), "neighbors", labels, notes)
+
+
+def _counts_rows(column: Any) -> bool:
+    """Whether this is the index that pandas and R write before the first column."""
+    return column.dtype.kind in "iu" and len(column) > 1 and bool((np.diff(column) == 1).all())
 
 
 def _labels(path: str, column: Any) -> np.ndarray:
@@ -255,8 +280,8 @@ def _labels(path: str, column: Any) -> np.ndarray:
 
 def _not_numeric(pandas: Any, column: Any) -> str:
     """The name and the first value that is no number, which a single typing error in a column of numbers would be."""
-    culprits = column[column.notna() & pandas.to_numeric(column, errors="coerce").isna()]
-    return f"{column.name} ({culprits.iloc[0]!r} in row {culprits.index[0] + 1})" if len(culprits) else str(column.name)
+    rows = np.flatnonzero(column.notna() & pandas.to_numeric(column, errors="coerce").isna())
+    return f"{column.name} ({column.iloc[rows[0]]!r} in row {rows[0] + 1})" if len(rows) else str(column.name)
 
 
 # -- graphs ----------------------------------------------------------------------------------------------------------
@@ -265,10 +290,12 @@ def _not_numeric(pandas: Any, column: Any) -> str:
 def _edges(path: str, directed: bool) -> Input:
     """Lines `node node [weight]`, separated by blanks or commas; # and % begin comments. Repeated edges add up."""
     table = _edge_table(path)
+    _require_no_header(path, table)
     nodes, index = np.unique(table[:, :2], return_inverse=True)
     index = index.reshape(-1, 2)
     if np.char.isdecimal(nodes).all():  # numbers are put in the order of numbers
-        order = np.argsort(nodes.astype(np.uint64), kind="stable")
+        digits = np.char.lstrip(nodes, "0")
+        order = np.lexsort((digits, np.char.str_len(digits)))
         index = np.argsort(order)[index]
     weights = _edge_weights(path, table)
     adjacency = sp.csr_array(sp.coo_array((weights, (index[:, 0], index[:, 1])), shape=(len(nodes), len(nodes))))
@@ -280,12 +307,12 @@ def _edges(path: str, directed: bool) -> Input:
 
 def _edge_table(path: str) -> np.ndarray:
     try:
-        with open(path, encoding="utf-8") as lines:
+        with open(path, encoding="utf-8-sig") as lines:
             comma = any("," in re.split("[#%]", line)[0] for line in lines)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # "input contained no data": said below
             table = np.loadtxt(
-                path, str, comments=("#", "%"), delimiter="," if comma else None, ndmin=2, encoding="utf-8"
+                path, str, comments=("#", "%"), delimiter="," if comma else None, ndmin=2, encoding="utf-8-sig"
             )
     except UnicodeDecodeError as error:
         raise ValueError(f"INPUT: {path} is no UTF-8 text, first in line {_line_not_utf8(path)}") from error
@@ -304,23 +331,37 @@ def _edge_table(path: str) -> np.ndarray:
     return np.char.strip(table)
 
 
+def _require_no_header(path: str, table: np.ndarray) -> None:
+    """Names above the columns would be two more nodes."""
+    numbers = np.char.isdecimal(table[:, :2])
+    if len(table) > 1 and numbers[1:].all() and not numbers[0].any():
+        names = ", ".join(map(str, table[0]))
+        raise ValueError(f"INPUT: {path} has names ({names}) in line {_edge_line(path, 1)}; allowed: edges only")
+
+
 def _edge_weights(path: str, table: np.ndarray) -> np.ndarray:
     if table.shape[1] == 2:
         return np.ones(len(table))
     try:
-        return table[:, 2].astype(np.float64)
-    except ValueError as error:
-        for row, text in enumerate(table[:, 2], 1):
-            try:
-                float(text)
-            except ValueError:
-                line = _edge_line(path, row)
-                raise ValueError(f"INPUT: {path} has weight {str(text)!r} in line {line}; allowed: numbers") from error
-        raise
+        weights = table[:, 2].astype(np.float64)
+        wrong = np.flatnonzero(~((weights >= 0) & (weights < np.inf)))
+    except ValueError:
+        wrong = np.array([row for row, text in enumerate(table[:, 2]) if not _is_number(text)])
+    if len(wrong):
+        text, line = str(table[wrong[0], 2]), _edge_line(path, int(wrong[0]) + 1)
+        raise ValueError(f"INPUT: {path} has weight {text!r} in line {line}; allowed: finite numbers >= 0")
+    return weights
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return float(text) >= 0
+    except ValueError:
+        return False
 
 
 def _edge_line(path: str, row: int) -> int:
     """The number of the line in which a row of the table stands: comments and empty lines are no rows."""
-    with open(path, encoding="utf-8") as lines:
+    with open(path, encoding="utf-8-sig") as lines:
         rows = (number for number, line in enumerate(lines, 1) if re.split("[#%]", line)[0].strip())
         return next(itertools.islice(rows, row - 1, None))

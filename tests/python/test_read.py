@@ -189,9 +189,31 @@ def test_a_table_without_names(pandas):
     assert source.notes == ["columns used: column2"]
 
 
+def test_the_numbers_of_the_rows_are_no_feature(pandas):
+    pandas.DataFrame({"a": [5.0, 7.0, 6.0]}).to_csv("t.csv")
+    source = read("t.csv")
+    np.testing.assert_array_equal(source.data, [[5], [7], [6]])
+    assert source.notes[1] == "columns not used, as they have no name and number the rows: Unnamed: 0"
+    assert read("t.csv", drop=["Unnamed: 0"]).notes == ["columns used: a"]
+    np.testing.assert_array_equal(read(write("t.csv", ",a\n3,5\n1,7\n")).data, [[3, 5], [1, 7]])
+
+
+def test_numbers_among_the_names_are_warned_of(pandas):
+    with pytest.warns(UserWarning, match=r"t.csv: line 1 is taken for names, though it has numbers \(0.5, 2\)"):
+        read(write("t.csv", "0.5,x,2\n1.5,y,3\n"))
+
+
+def test_an_index_of_text_in_parquet(pandas):
+    pytest.importorskip("pyarrow")
+    pandas.DataFrame({"a": [1.0, 2.0], "b": ["u", "v"]}, index=["p", "q"]).to_parquet("t.parquet")
+    assert read("t.parquet").notes[1] == "columns not used, as they are not numeric: b ('u' in row 1)"
+
+
 @pytest.mark.parametrize(
     "text, expected",
     [
+        ("a;b\n1,5;2,5\n", "seems to have semicolons between its fields; allowed: commas (tabs: .tsv"),
+        ("a\tb\n1\t2\n", "seems to have tabs between its fields; allowed: commas"),
         ("a,b\n1,2\n,4\n5,\n", "has no value in column 'a', row 2 (2 such entries in 2 column(s)); allowed: finite"),
         ("a,b\n1,2\n3,inf\n", "has inf in column 'b', row 2 (1 such entries in 1 column(s)); allowed: finite"),
         ("a,b\n1,2\n3\n", "has no value in column 'b', row 2"),
@@ -264,12 +286,27 @@ def test_names_weights_commas_and_repeated_edges():
         ("# c\n1 2\n\n2 3 4\n", "INPUT: g.edges has 3 fields in line 4, 2 before it"),
         ("# c\n\n1 2 3 4\n", "INPUT: g.edges has 4 fields in line 3; allowed: node node [weight]"),
         ("1\n2\n", "INPUT: g.edges has 1 fields in line 1; allowed: node node [weight]"),
-        ("1 2 0.5\n# c\n2 3 heavy\n", "INPUT: g.edges has weight 'heavy' in line 3; allowed: numbers"),
+        ("1 2 0.5\n# c\n2 3 heavy\n", "INPUT: g.edges has weight 'heavy' in line 3; allowed: finite numbers >= 0"),
+        ("1 2 0.5\n2 1 -3\n", "INPUT: g.edges has weight '-3' in line 2; allowed: finite numbers >= 0"),
+        ("1 2 0.5\n2 1 nan\n", "INPUT: g.edges has weight 'nan' in line 2; allowed: finite numbers >= 0"),
+        ("# c\nsource target\n1 2\n2 3\n", "INPUT: g.edges has names (source, target) in line 2; allowed: edges only"),
         ("# only\n% comments\n", "INPUT: g.edges has no edges"),
     ],
 )
 def test_bad_edge_lists(text, expected):
     assert message(write("g.edges", text)) == expected
+
+
+def test_edge_lists_of_windows():
+    """A byte order mark is no part of the first node's name."""
+    with open("g.edges", "wb") as file:
+        file.write(b"\xef\xbb\xbf1 2\r\n2 3\r\n3 1\r\n")
+    np.testing.assert_array_equal(read("g.edges").data.toarray(), 1 - np.eye(3))
+
+
+def test_nodes_of_many_digits_in_the_order_of_numbers():
+    source = read(write("g.edges", f"{10**30} 007\n9 {10**30}\n"), directed=True)
+    np.testing.assert_array_equal(source.data.toarray(), [[0, 0, 0], [0, 0, 1], [1, 0, 0]])
 
 
 def test_edge_lists_in_another_encoding():
