@@ -95,6 +95,39 @@ def test_no_member_of_a_tight_triple_is_left_out(max_basis, seed):
     check_eigh(a, result, 8, 1e-6)
 
 
+def _incidence(rng):
+    """0 and 1, of deficient rank, with equal values."""
+    a = rng.random((156, 176)) < 0.03
+    return np.vstack([a, a, np.zeros((1, 176))])
+
+
+def _least_squares(rng):
+    """Rectangular, with the condition of a badly posed least squares problem."""
+    s = np.concatenate([2 * np.linspace(1, 0.5, 300), np.geomspace(1, 5e-5, 412)])
+    U, V = (np.linalg.qr(rng.standard_normal((size, 712)))[0] for size in (1850, 712))
+    return (U * s) @ V.T
+
+
+def _far_from_normal(rng):
+    """Values over twelve orders of magnitude, nearly defective."""
+    return sp.diags_array([np.geomspace(1e12, 1, 480), np.geomspace(1e12, 1, 479)], offsets=[0, 1])
+
+
+@pytest.mark.parametrize("make", [_incidence, _least_squares, _far_from_normal])
+def test_the_matrices_of_a_benchmark_that_checked_nothing(make):
+    """scipy #18945: the benchmark of svds timed k = 25 of ill-conditioned, rank-deficient, non-normal matrices, where
+    a solver failed and another was wrong, unnoticed since only time was looked at."""
+    a = sp.csr_array(make(np.random.default_rng(0)))
+    exact = np.linalg.svd(a.toarray(), compute_uv=False)[24::-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ec.ClusterWarning)  # equal values are among them
+        U, s, Vh = ec.svds(a, 25)
+    np.testing.assert_allclose(s, exact, rtol=1e-10, atol=1e-13 * exact[-1])
+    assert np.abs(a @ Vh.T - U * s).max() <= 1e-12 * exact[-1]
+    assert np.abs(a.T @ U - Vh.T * s).max() <= 1e-12 * exact[-1]
+    assert np.abs(U.T @ U - np.eye(25)).max() <= 1e-12 and np.abs(Vh @ Vh.T - np.eye(25)).max() <= 1e-12
+
+
 @pytest.mark.parametrize("method", ["auto", "krylov", "subspace", "gram", "full"])
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", [(120, 90), (90, 120)])
