@@ -154,6 +154,34 @@ def test_the_plan_counts_the_memory_that_is_used(method):
     assert 0.4 * planned < peak < 1.1 * planned + copied + results + (16 << 20)
 
 
+POINTS = "X = rng.standard_normal(({n}, 16), dtype=np.float32); "
+
+
+@pytest.mark.memory
+@pytest.mark.parametrize("budget", [None, 100 << 20])
+@pytest.mark.parametrize(
+    "n, context",
+    [
+        (10000, "ec.contexts.kernel(X, bandwidth=3.0)"),
+        (30000, "ec.contexts.neighbors(X, 30)"),
+        (5000, "ec.contexts.mixture([ec.contexts.kernel(X, bandwidth=3.0), ec.contexts.neighbors(X, 30)], [0.5, 0.5])"),
+    ],
+)
+def test_the_plan_counts_the_memory_of_a_spectrum(n, context, budget):
+    setup = POINTS.format(n=n) + f"ctx = {context}"
+    options = f"10, max_sweeps=6, max_memory={budget}"
+    peak, planned = peak_and_plan(setup, f"ec.spectrum(ctx, {options})", f"ec.plan(ctx, {options}).memory")
+    results = 2 * 4 * 10 * 3 * n  # the functions, and the vectors they are made of; two members have 2 n columns
+    assert planned <= (budget or planned)
+    assert 0.4 * planned < peak < planned + results + (16 << 20)
+
+
+@pytest.mark.memory
+def test_the_context_of_neighbours_takes_its_indices_and_weights():
+    peak, _ = peak_and_plan(POINTS.format(n=30000), "ec.contexts.neighbors(X, 30)")
+    assert peak < 30000 * 30 * (3 * 8 + 4) + (16 << 20)  # indices as found, sorted and as int64, weights
+
+
 @pytest.mark.memory
 def test_a_memory_mapped_matrix_is_not_copied(tmp_path):
     path = tmp_path / "a.npy"
