@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -103,6 +104,21 @@ class Batch:
                 raise ValueError(f"out[{name!r}]: got memory that it shares with {other}; allowed: memory of its own")
         return array if array.dtype == self.dtype else np.empty(array.shape, self.dtype)
 
+    def part(self, rows: slice) -> Batch:
+        """Some rows of this batch; their gradients go to the same rows of its outputs."""
+        part = copy.copy(self)
+        part.arrays = {name: array[rows] for name, array in self.arrays.items()}
+        part.outs = {name: None if out is None else out[rows] for name, out in self.outs.items()}
+        part.weights = None if self.weights is None else self.weights[rows]
+        part.n = next(iter(part.arrays.values())).shape[0]
+        return part
+
+    def beside(self, psi: np.ndarray) -> Batch:
+        """This batch of phi with a psi that has no gradient."""
+        pair = copy.copy(self)
+        pair.arrays = {**self.arrays, "psi": psi}
+        return pair
+
     def check_finite(self) -> None:
         """ValueError naming the first NaN or inf of the inputs: asked when a sum over them is not finite."""
         for name, array in self.arrays.items():
@@ -168,6 +184,7 @@ class FullBatch:
     joint: bool = True
     same_width: bool = True
     differentiable: tuple[str, ...] = ("phi", "psi")
+    contexts: bool = False
 
     def grad(self, phi: Any, psi: Any, *, weights: Any = None, out: Any = None, grad: Sequence[str] | None = None):
         """The rows of the full batch's gradient that belong to these rows of the embeddings.
@@ -188,6 +205,7 @@ class FullBatch:
         """
         batch = Batch(
             {"phi": phi, "psi": psi},
+            ndim={"psi": np.ndim(psi)} if self.contexts else None,
             same_width=self.same_width,
             weights=weights,
             grad=grad,
@@ -197,31 +215,41 @@ class FullBatch:
         self.into(batch)
         return tuple(batch.result(self.loss, self.terms).grads.values())
 
-    def into(self, batch: Batch, accumulate: bool = False) -> None:
+    def into(self, batch: Batch) -> None:
         """Writes the gradients that `batch` wants."""
         wanted = {name: out for name, out in batch.outs.items() if out is not None}
-        if not wanted:
-            return
         for side in wanted:
             check_terms(self.rows[side], batch)
         phi, psi = batch.arrays["phi"], batch.arrays["psi"]
-        finite = _core.gradient_rows(
+        if psi.ndim == 2:
+            finite = not wanted or self._call(batch, phi, psi, self.rows, wanted)
+        else:
+            finite = True
+            for j in range(psi.shape[1]):
+                rows = dict(self.rows)
+                if j > 0:  # what does not depend on the context is there already
+                    rows["phi"] = replace(rows["phi"], P=None, constant=None)
+                for side, out in wanted.items():
+                    target = {side: out if side == "phi" else out[:, j]}
+                    finite &= self._call(batch, phi, psi[:, j], rows, target, accumulate=side == "phi" and j > 0)
+        if not finite:
+            batch.check_finite()
+            raise overflow("gradient", batch)
+
+    def _call(self, batch, phi, psi, rows, wanted, accumulate=False) -> bool:
+        return _core.gradient_rows(
             phi,
             psi,
-            self.means[0],
-            self.means[1],
+            *self.means,
             batch.weights,
             self.levels,
             self.joint,
-            vars(self.rows["phi"]) if "phi" in wanted else {},
-            vars(self.rows["psi"]) if "psi" in wanted else {},
+            vars(rows["phi"]) if "phi" in wanted else {},
+            vars(rows["psi"]) if "psi" in wanted else {},
             wanted.get("phi"),
             wanted.get("psi"),
             accumulate,
         )
-        if not finite:
-            batch.check_finite()
-            raise overflow("gradient", batch)
 
 
 def check_terms(terms: RowTerms, batch: Batch) -> None:
