@@ -247,8 +247,7 @@ class Moments:
             a + share * (b - a) for a, b in ((self.mean_phi, other.mean_phi), (self.mean_psi, other.mean_psi))
         ]
         moved = [(part, part.mean_phi - means[0], part.mean_psi - means[1]) for part in (self, other)]
-        for name in self.sums:
-            self.sums[name] = sum(_about(part, name, u, v) for part, u, v in moved)
+        self.sums = {name: sum(_about(part, name, u, v) for part, u, v in moved) for name in self.sums}
         for name in self.plain:
             self.plain[name] = self.plain[name] + other.plain[name]
         self.mean_phi, self.mean_psi = means
