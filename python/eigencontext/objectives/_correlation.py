@@ -179,9 +179,7 @@ class SupervisedMSE:
         rows = {"phi": RowTerms(P=2 / n * W @ W.T, Q=-2 / n * np.ascontiguousarray(W.T))}
         terms = {"total": total, "explained": explained}
         means = (acc.mean_phi, acc.mean_psi)
-        return FullBatch(
-            total - explained, terms, n, rows, means, same_width=False, differentiable=("phi",)
-        )
+        return FullBatch(total - explained, terms, n, rows, means, same_width=False, differentiable=("phi",))
 
 
 class _Targets:

@@ -341,9 +341,7 @@ class ViewBatch:
         if out is None:
             return
         fits = bool(np.isfinite(self.P).all())
-        if not fits or not _core.view_rows(
-            batch.arrays["views"], batch.weights, self.P, self.pair, self.square, out
-        ):
+        if not fits or not _core.view_rows(batch.arrays["views"], batch.weights, self.P, self.pair, self.square, out):
             batch.check_finite()
             raise overflow("gradient", batch)
 

@@ -243,9 +243,7 @@ class Moments:
         if other.n == 0:
             return
         share = other.n / n
-        means = [
-            a + share * (b - a) for a, b in ((self.mean_phi, other.mean_phi), (self.mean_psi, other.mean_psi))
-        ]
+        means = [a + share * (b - a) for a, b in ((self.mean_phi, other.mean_phi), (self.mean_psi, other.mean_psi))]
         moved = [(part, part.mean_phi - means[0], part.mean_psi - means[1]) for part in (self, other)]
         self.sums = {name: sum(_about(part, name, u, v) for part, u, v in moved) for name in self.sums}
         for name in self.plain:
@@ -312,7 +310,9 @@ class Moments:
         if data[: len(_MAGIC)] != _MAGIC:
             raise ValueError("data: not what Moments.to_bytes writes; allowed: its bytes")
         if hashlib.sha256(body).digest() != data[len(_MAGIC) : len(_MAGIC) + 32]:
-            raise ValueError("data: the checksum differs, the bytes are damaged; allowed: the bytes of Moments.to_bytes")
+            raise ValueError(
+                "data: the checksum differs, the bytes are damaged; allowed: the bytes of Moments.to_bytes"
+            )
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             head = json.loads(stored["head"].tobytes())
             if head["format"] != _FORMAT:
@@ -384,4 +384,3 @@ def _same_centre(a, b) -> bool:
     if a is None or b is None:
         return a is b
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-

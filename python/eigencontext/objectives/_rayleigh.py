@@ -144,7 +144,9 @@ def _data(acc: Moments):
 
 def _split(accs: Any, alpha: float, beta: float) -> SplitBatch:
     if not isinstance(accs, (tuple, list)) or len(accs) != 2:
-        raise TypeError(f"acc: got {type(accs).__name__}; allowed: two Moments with estimator='split', one for each half")
+        raise TypeError(
+            f"acc: got {type(accs).__name__}; allowed: two Moments with estimator='split', one for each half"
+        )
     for acc in accs:
         check_moments(acc, "rayleigh")
         check_count(acc.n, 2, "of each half: N - 1 divides")
