@@ -45,8 +45,8 @@ def _form(acc: Moments, centered: bool, estimator: str, W: np.ndarray | float) -
             raise ValueError(f"acc: got {second.n} rows in its second sweep; allowed: {acc.n}, as in the first")
     elif centered and u:
         raise ValueError(
-            "acc: got one sweep; allowed: two, as the means must be known first (feed acc.centered() the chunks again), "
-            "or estimator='plugin'"
+            "acc: got one sweep; allowed: two, as the means must be known first (feed acc.centered() the chunks "
+            "again), or estimator='plugin'"
         )
     n, r, s = acc.inputs, acc.views, acc.sums
     check_count(n, 2 if u else 1, "N - 1 divides")

@@ -40,8 +40,8 @@ class Moments:
     """Count, means and centred second moments of embeddings, in float64; sums of chunks, in any order.
 
     The first sweep of exact full-batch training: feed every chunk to `update` (on several machines: each its own, then
-    `merge`), then ``objective.from_moments(acc, **options)`` gives the full batch's loss and, chunk by chunk, the rows of
-    its gradient. Equal to the one-shot call to rounding for any chunks in any order.
+    `merge`), then ``objective.from_moments(acc, **options)`` gives the full batch's loss and, chunk by chunk, the rows
+    of its gradient. Equal to the one-shot call to rounding for any chunks in any order.
 
     Parameters
     ----------
@@ -310,9 +310,7 @@ class Moments:
         if data[: len(_MAGIC)] != _MAGIC:
             raise ValueError("data: not what Moments.to_bytes writes; allowed: its bytes")
         if hashlib.sha256(body).digest() != data[len(_MAGIC) : len(_MAGIC) + 32]:
-            raise ValueError(
-                "data: the checksum differs, the bytes are damaged; allowed: the bytes of Moments.to_bytes"
-            )
+            raise ValueError("data: the checksum differs, the bytes are damaged; allowed: what Moments.to_bytes wrote")
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             head = json.loads(stored["head"].tobytes())
             if head["format"] != _FORMAT:
