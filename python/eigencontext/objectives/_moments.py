@@ -60,6 +60,8 @@ class Moments:
         The number of rows so far; an input with r views or contexts counts r times.
     inputs : int
         The number of inputs so far.
+    precision : float
+        The rounding unit of the least exact rows so far.
 
     Notes
     -----
@@ -97,6 +99,7 @@ class Moments:
         d, q = self.d, self.d_psi
         self.n = 0
         self.views = 0
+        self.precision = float(np.finfo(np.float64).eps)
         self.mean_phi, self.mean_psi = np.zeros(d), np.zeros(q)
         #: sums about the means, by name; and sums that are about nothing, which merging adds
         self.sums: dict[str, Any] = {}
@@ -167,6 +170,7 @@ class Moments:
             for part in self._parts(pieces, weights):
                 self._merge(part)
         self.views = views
+        self.precision = max(self.precision, float(np.finfo(batch.dtype).eps))
         self._require_finite(batch)
 
     def _parts(self, arrays: dict[str, np.ndarray], weights: np.ndarray | None):
@@ -235,6 +239,7 @@ class Moments:
         if self.n and other.n and self.views != other.views:
             raise ValueError(f"other: got {other.views} views or contexts; allowed: {self.views}")
         self.views = other.views if other.n else self.views
+        self.precision = max(self.precision, other.precision)
         self._merge(other)
 
     def _merge(self, other: Moments) -> None:
@@ -295,7 +300,7 @@ class Moments:
             arrays["levels"] = self._levels
         if first is not None:
             arrays["first"] = np.frombuffer(first.to_bytes(), np.uint8)
-        head = {key: getattr(self, key) for key in ("d", "objective", "d_psi", "n", "views")}
+        head = {key: getattr(self, key) for key in ("d", "objective", "d_psi", "n", "views", "precision")}
         head.update(format=_FORMAT, joint=self._joint)
         memory = io.BytesIO()
         np.savez(memory, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -323,7 +328,7 @@ class Moments:
                 acc._levels = stored["levels"] if "levels" in stored else None
                 acc._joint = head["joint"]
                 acc._start_second()
-            acc.n, acc.views = head["n"], head["views"]
+            acc.n, acc.views, acc.precision = head["n"], head["views"], head["precision"]
             acc.mean_phi, acc.mean_psi = stored["mean_phi"], stored["mean_psi"]
             for kind, values in (("sum", acc.sums), ("plain", acc.plain)):
                 for name in values:
