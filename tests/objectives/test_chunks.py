@@ -49,7 +49,7 @@ def feed(acc, inputs, weights, rows):
 
 
 def swept(name, inputs, options, weights, ranks):
-    """What every rank knows after the sweeps: `ranks` are lists of the row numbers that a rank feeds, chunk by chunk."""
+    """What every rank knows after the sweeps; `ranks`: for each the chunks of row numbers that it feeds."""
 
     def reduced(start):
         parts = []

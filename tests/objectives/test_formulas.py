@@ -26,6 +26,7 @@ def cases():
             yield name, (PHI, PSI), {"alpha": 0.0, "beta": 0.0, **kw}
             yield name, (PHI, PSI), {"eps": 1e-2, "ddof": 0, **kw}
         yield "vicreg", (PHI, PSI), kw
+        yield "vicreg", (PHI, PSI), {"ddof": 0, **kw}
         yield (
             "vicreg",
             (PHI, PSI),
@@ -59,9 +60,8 @@ def close(got, wanted, tol):
 
 
 def shown(case):
-    return f"{case[0]}-{case[1][-1].shape[-2:]}-" + "-".join(
-        f"{k}={'w' if np.ndim(v) else v}" for k, v in case[2].items()
-    )
+    options = [f"{key}={'array' if np.ndim(value) else value}" for key, value in case[2].items()]
+    return "-".join([case[0], str(case[1][-1].shape), *options])
 
 
 @pytest.mark.parametrize("name, inputs, options", CASES, ids=map(shown, CASES))

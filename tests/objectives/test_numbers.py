@@ -291,7 +291,5 @@ def test_torch_tensors_go_in_and_come_out():
     assert np.array_equal(result.grad_phi.numpy(), plain.grad_phi) and np.array_equal(out.numpy(), plain.grad_psi)
     low = objectives.svme(a.bfloat16(), b.bfloat16())
     assert low.grad_phi.dtype == torch.float32
-    with pytest.raises(
-        TypeError, match=r"phi: got a torch tensor on meta; allowed: tensors on the CPU \(use .cpu\(\)\)"
-    ):
+    with pytest.raises(TypeError, match=r"phi: got a torch tensor on meta; allowed: .* \(use .cpu\(\)\)"):
         objectives.svme(a.to("meta"), b)

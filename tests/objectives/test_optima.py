@@ -10,7 +10,7 @@ objectives = ec.objectives
 
 @pytest.fixture(scope="module")
 def population():
-    """Rows (x, a) of a joint distribution with rational probabilities, its singular values and functions at the rows."""
+    """Rows (x, a) of a joint distribution with rational probabilities; its singular values and functions there."""
     counts = np.array([[6, 1, 1, 2], [1, 5, 1, 1], [0, 2, 7, 1], [3, 1, 2, 8], [2, 2, 2, 0]])
     P = counts / counts.sum()
     p, q = P.sum(1), P.sum(0)
@@ -74,31 +74,28 @@ def test_correlation(population):
     assert stationary(r, mu, nu)
 
 
-def test_spectral_contrastive(population):
-    """Two views of an input are two draws of a given x: the pairs of rows (a, a') with weight sum_x p P(a|x) P(a'|x)."""
-    counts = np.array([[2, 1, 1], [1, 2, 1], [1, 0, 3], [0, 1, 3]])  # every row has 4, so all views are rational
+def test_spectral_contrastive():
+    """Two views are two draws of P(.|x): each (x, a, a') as often as sum_x p P(a|x) P(a'|x) says, many times over."""
+    counts = np.array([[2, 1, 1], [1, 2, 1], [1, 0, 3], [0, 1, 3]])  # every row sums to 4
     p, W = np.full(4, 0.25), counts / 4
     q = W.T @ p
     _, s, Vt = np.linalg.svd(np.sqrt(p)[:, None] * W / np.sqrt(q))
-    psi = Vt.T / np.sqrt(q)[:, None] * s
-    both = np.einsum("x,xa,xb->ab", p, W, W)
-    first = -2 * np.einsum("ab,ad,bd->", both, psi, psi)
-    second = np.einsum("a,b,ab->", q, q, (psi @ psi.T) ** 2)
-    assert np.isclose(first + second, -np.sum(s**4))  # the population's loss at its minimum
-    n = 200_000
-    rng = np.random.default_rng(1)
-    x = rng.integers(0, 4, n)
-    draws = [(rng.random(n)[:, None] > np.cumsum(W, axis=1)[x]).sum(axis=1) for _ in range(2)]
-    views = np.stack([psi[a] for a in draws], axis=1)
-    r = objectives.spectral_contrastive(views)
-    assert abs(r.loss + np.sum(s**4)) < 0.02
-    sums = sum(projected(r.grad_views[:, j], views[:, j]) for j in range(2))
-    assert np.abs(sums).max() < 0.01
+    nu = Vt.T / np.sqrt(q)[:, None]
+    draws = [np.repeat(np.arange(3), row) for row in counts]
+    pairs = np.array([(a, b) for values in draws for a in values for b in values] * 500)
+    n = len(pairs)
+    for d in (1, 2, 3):
+        psi = nu[:, :d] * s[:d]
+        r = objectives.spectral_contrastive(psi[pairs])
+        # i = i' is left out: the rest is the population's value up to O(1/N)
+        assert abs(r.loss + np.sum(s[:d] ** 4)) < 20 / n
+        sums = sum(projected(r.grad_views[:, j], nu[pairs[:, j]]) for j in range(2))
+        assert np.abs(sums).max() < 40 / n
 
 
 @pytest.mark.parametrize("d", [1, 2, 3])
 def test_svme_data_term(population, d):
-    """With Cov[Phi] = I and Psi = T* Phi, E||Phi - Psi||^2 is d - sum s_i^2, for any rotation; the gradient of psi is 0."""
+    """With Cov[Phi] = I and Psi = T* Phi, E||Phi - Psi||^2 is d - sum s_i^2, for any rotation."""
     s, mu, nu = population
     turn = np.linalg.qr(np.random.default_rng(d).standard_normal((d, d)))[0]
     phi, psi = mu[:, 1 : d + 1] @ turn, (nu[:, 1 : d + 1] * s[1 : d + 1]) @ turn

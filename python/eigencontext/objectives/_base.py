@@ -99,8 +99,9 @@ class Batch:
         if out is None:
             return np.empty(self.arrays[name].shape, self.dtype)
         array = output_array(out, f"out[{name!r}]", self.arrays[name].shape, self.dtypes[name])
-        for other, values in self.arrays.items():
-            if np.shares_memory(array, values, max_work=1) and np.may_share_memory(array, values):
+        written = {f"out[{key!r}]": values for key, values in self.outs.items() if values is not None}
+        for other, values in {**self.arrays, **written}.items():
+            if np.shares_memory(array, values):
                 raise ValueError(f"out[{name!r}]: got memory that it shares with {other}; allowed: memory of its own")
         return array if array.dtype == self.dtype else np.empty(array.shape, self.dtype)
 

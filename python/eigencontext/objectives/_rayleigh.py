@@ -76,7 +76,7 @@ class Rayleigh:
     Notes
     -----
     Cost: N d^2 flops for E, 2 N d^2 for the gradient. Memory: O(d^2) beyond the gradients. From chunks: 2 sweeps;
-    "split" takes a pair of accumulators, one for each half: ``rayleigh.from_moments((acc_0, acc_1), estimator="split")``, whose
+    "split" takes a pair of accumulators, one for each half, ``from_moments((acc_0, acc_1), estimator="split")``, whose
     ``grad`` asks which half a chunk belongs to.
 
     References
