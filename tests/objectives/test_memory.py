@@ -13,13 +13,17 @@ def peak():
         return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1024
 
 n, d, name = int(sys.argv[1]), 256, sys.argv[2]
-phi = np.ones((n, d), np.float32) + np.eye(d, dtype=np.float32)[np.arange(n) % d]
-psi = phi * np.float32(0.5) + np.linspace(-1, 1, d, dtype=np.float32)
-out = {"phi": np.zeros((n, d), np.float32), "psi": np.zeros((n, d), np.float32)}
+phi, psi, *outs = (np.empty((n, d), np.float32) for _ in range(4))
+rng = np.random.default_rng(0)
+for i in range(0, n, 1000):  # written in pieces: no temporary array may hide what the call takes
+    phi[i : i + 1000] = rng.standard_normal((1000, d))
+    psi[i : i + 1000] = phi[i : i + 1000] + rng.standard_normal((1000, d))
+    for out in outs:
+        out[i : i + 1000] = 0
 call = getattr(ec.objectives, name)
 call(phi[:512], psi[:512])
 before = peak()
-call(phi, psi, out=out)
+call(phi, psi, out=tuple(outs))
 print(peak() - before)
 """
 

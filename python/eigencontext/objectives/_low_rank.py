@@ -227,7 +227,7 @@ class NestedLowRank:
     >>> phi, psi = rng.standard_normal((50, 3)), rng.standard_normal((50, 3))
     >>> joint = ec.objectives.nested_low_rank(phi, psi)
     >>> levels = [ec.objectives.low_rank(phi[:, :l], psi[:, :l]).loss for l in (1, 2, 3)]
-    >>> np.isclose(joint.loss, np.mean(levels))
+    >>> bool(np.isclose(joint.loss, np.mean(levels)))
     True
     """
 

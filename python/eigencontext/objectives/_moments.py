@@ -78,7 +78,7 @@ class Moments:
     >>> for rows in np.array_split(np.arange(100), 3):
     ...     acc.update(phi[rows], psi[rows])
     >>> full = ec.objectives.svme.from_moments(acc)
-    >>> np.isclose(full.loss, ec.objectives.svme(phi, psi).loss)
+    >>> bool(np.isclose(full.loss, ec.objectives.svme(phi, psi).loss))
     True
     >>> grad_phi, grad_psi = full.grad(phi[:10], psi[:10])
     """
