@@ -215,6 +215,33 @@ void Cpu::scale_rows(const double* w, Block<const T> X, Block<T> Y) {
 }
 
 template <class T>
+void Cpu::scale_columns(const double* w, Block<T> Y) {
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      T* y = Y.row(i);
+      for (Index j = 0; j < Y.cols; ++j) y[j] = static_cast<T>(w[j] * static_cast<double>(y[j]));
+    }
+  });
+}
+
+template <class T>
+void Cpu::subtract_row_squares(Block<const T> X, double* d) {
+  for_row_chunks(X.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      const T* x = X.row(i);
+      double sum = 0;
+      for (Index j = 0; j < X.cols; ++j) sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+      d[i] -= sum;
+    }
+  });
+}
+
+template <class T>
+void Cpu::gather_rows(Block<const T> X, const Index* rows, Index count, double* out) {
+  for (Index i = 0; i < count; ++i) std::copy_n(X.row(rows[i]), X.cols, out + i * X.cols);
+}
+
+template <class T>
 void Cpu::column_squares(Block<const T> X, double* sums) {
   constexpr Index rows = 4096;
   const Index chunks = ceil_div(X.rows, rows);
@@ -278,6 +305,9 @@ void Cpu::tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGra
   template void Cpu::multiply_right<T>(Block<T>, const double*);                            \
   template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                      \
   template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);                \
+  template void Cpu::scale_columns<T>(const double*, Block<T>);                             \
+  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                      \
+  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);          \
   template void Cpu::column_squares<T>(Block<const T>, double*);                            \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                    \
   template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);        \
