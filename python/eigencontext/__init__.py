@@ -43,13 +43,14 @@ from ._plan import Plan, plan  # noqa: E402
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult  # noqa: E402
 
 if _typing.TYPE_CHECKING:
-    from . import contexts, metrics
+    from . import contexts, metrics, objectives
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 
 _LAZY = {
     "contexts": ("contexts", None),
     "metrics": ("metrics", None),
+    "objectives": ("objectives", None),
     "concatenate": ("_concatenate", "concatenate"),
     "Concatenation": ("_concatenate", "Concatenation"),
     "spectrum": ("_spectrum", "spectrum"),
@@ -71,6 +72,7 @@ __all__ = [
     "get_num_threads",
     "load_spectrum",
     "metrics",
+    "objectives",
     "operators",
     "plan",
     "randomized_svd",

@@ -13,6 +13,7 @@
 
 #include "backend/cpu/blas.hpp"
 #include "backend/cpu/cpu.hpp"
+#include "backend/cpu/rows.hpp"
 #include "base/parallel.hpp"
 
 namespace eigencontext {
@@ -57,22 +58,15 @@ struct Range {
     // Rows that follow each other without a gap are read several at a time, so that short rows are vectors too.
     const Index group = X.stride == X.cols ? std::max<Index>(1, 64 / X.cols) : 1;
     const Index groups = X.rows / group;
-    raise(peak, {X.data, groups, group * X.cols, group * X.stride});
-    raise(peak, X.row_range(groups * group, X.rows - groups * group));
+    const auto raise = cpu::row_kernels<T>().peaks;
+    raise(X.data, group * X.stride, groups, group * X.cols, peak);
+    raise(X.row(groups * group), X.stride, X.rows - groups * group, X.cols, peak);
     for (Index j = 0; j < X.cols; ++j) {
       T highest = peak[j];
       for (Index k = 1; k < group; ++k) highest = std::max(highest, peak[k * X.cols + j]);
       if (highest == 0) continue;
       largest = std::max(largest, static_cast<double>(highest));
       smallest = std::min(smallest, static_cast<double>(highest));
-    }
-  }
-
- private:
-  static void raise(T* peak, Block<const T> X) {
-    for (Index i = 0; i < X.rows; ++i) {
-      const T* x = X.row(i);
-      for (Index j = 0; j < X.cols; ++j) peak[j] = std::max(peak[j], std::abs(x[j]));
     }
   }
 };
@@ -86,32 +80,36 @@ void widen(Block<const float> X, double* wide) {
   for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, wide + i * X.cols);
 }
 
-struct GramScratch {
-  Buffer<float> product{gram_tile * gram_tile};
-  Buffer<double> x{gram_rows<float> * gram_tile}, y{gram_rows<float> * gram_tile};
-};
+using Scratch = Cpu::TileGramScratch;
 
 // G += X^T Y for one chunk and tile; `same`: X is Y, and only the upper triangle is computed.
-void add_chunk(Block<const double> X, Block<const double> Y, bool same, Block<double> G, GramScratch*) {
+void add_chunk(Block<const double> X, Block<const double> Y, bool same, Block<double> G, Scratch*) {
   if (same) return blas::gram_upper<double>(1, X, 1, G);
   blas::gemm<double>(Op::transpose, Op::none, 1, X, Y, 1, G);
 }
 
-void add_chunk(Block<const float> X, Block<const float> Y, bool same, Block<double> G, GramScratch* scratch) {
+void add_chunk(Block<const float> X, Block<const float> Y, bool same, Block<double> G, Scratch* scratch) {
   const Range<float> x_range(X);
   if (!products_fit(x_range, same ? x_range : Range<float>(Y))) {
-    widen(X, scratch->x.data());
-    if (!same) widen(Y, scratch->y.data());
-    const Block<const double> x{scratch->x.data(), X.rows, X.cols, X.cols};
-    return add_chunk(x, same ? x : Block<const double>{scratch->y.data(), Y.rows, Y.cols, Y.cols}, same, G, nullptr);
+    constexpr Index room = gram_rows<float> * gram_tile;
+    if (scratch->wide.size() == 0) scratch->wide = Buffer<double>(2 * room);
+    double* const wide_x = scratch->wide.data();
+    double* const wide_y = wide_x + room;
+    widen(X, wide_x);
+    if (!same) widen(Y, wide_y);
+    const Block<const double> x{wide_x, X.rows, X.cols, X.cols};
+    return add_chunk(x, same ? x : Block<const double>{wide_y, Y.rows, Y.cols, Y.cols}, same, G, nullptr);
   }
+  if (scratch->product.size() == 0) scratch->product = Buffer<float>(gram_tile * gram_tile);
   const Block<float> product{scratch->product.data(), X.cols, Y.cols, Y.cols};
   if (same)
     blas::gram_upper<float>(1, X, 0, product);
   else
     blas::gemm<float>(Op::transpose, Op::none, 1, X, Y, 0, product);
-  for (Index i = 0; i < X.cols; ++i)
-    for (Index j = same ? i : 0; j < Y.cols; ++j) G(i, j) += product(i, j);
+  for (Index i = 0; i < X.cols; ++i) {
+    const Index first = same ? i : 0;
+    cpu::row_kernels<float>().accumulate(product.row(i) + first, Y.cols - first, G.row(i) + first);
+  }
 }
 
 // --- finiteness ---
@@ -144,7 +142,7 @@ void Cpu::gram(Block<const T> X, Block<const T> Y, double* G) {
   const Index groups = std::clamp<Index>(ceil_div(gram_tasks, tiles), 1, std::max<Index>(1, chunks));
 
   Buffer<double> partial(groups * p * q, 0.0);
-  std::vector<GramScratch> scratch(std::is_same_v<T, float> ? static_cast<std::size_t>(num_threads()) : 0);
+  std::vector<Scratch> scratch(static_cast<std::size_t>(num_threads()));
   parallel_for(groups * tiles, [&](Index task, int worker) {
     const Index group = task / tiles, tile_row = task % tiles / tile_cols, tile_col = task % tile_cols;
     if (same && tile_col < tile_row) return;
@@ -154,8 +152,7 @@ void Cpu::gram(Block<const T> X, Block<const T> Y, double* G) {
     for (Index chunk = group * chunks / groups; chunk < (group + 1) * chunks / groups; ++chunk) {
       const Index begin = chunk * gram_rows<T>, count = std::min(gram_rows<T>, rows - begin);
       add_chunk(X.row_range(begin, count).col_range(i0, height), Y.row_range(begin, count).col_range(j0, width),
-                same && tile_row == tile_col, g,
-                scratch.empty() ? nullptr : &scratch[static_cast<std::size_t>(worker)]);
+                same && tile_row == tile_col, g, &scratch[static_cast<std::size_t>(worker)]);
     }
   });
 
@@ -291,20 +288,32 @@ void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> 
   blas::gemm<T>(Op::transpose, Op::none, 1, A, Y, 1, Z);
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                      \
-  template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                   \
-  template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>); \
-  template void Cpu::multiply_right<T>(Block<T>, const double*);                         \
-  template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                   \
-  template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);             \
-  template void Cpu::scale_columns<T>(const double*, Block<T>);                          \
-  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                   \
-  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);       \
-  template void Cpu::column_squares<T>(Block<const T>, double*);                         \
-  template bool Cpu::all_finite<T>(MatrixView<const T>);                                 \
-  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);     \
-  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);         \
-  template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>);
+template <class T>
+void Cpu::tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGramScratch& scratch) {
+  const bool same = X.data == Y.data && X.stride == Y.stride && X.cols == Y.cols;
+  for (Index i = 0; i < X.cols; i += gram_tile)
+    for (Index j = same ? i : 0; j < Y.cols; j += gram_tile) {
+      const Index height = std::min(gram_tile, X.cols - i), width = std::min(gram_tile, Y.cols - j);
+      add_chunk(X.col_range(i, height), Y.col_range(j, width), same && i == j,
+                G.row_range(i, height).col_range(j, width), &scratch);
+    }
+}
+
+#define EIGENCONTEXT_INSTANTIATE(T)                                                         \
+  template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                      \
+  template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>);    \
+  template void Cpu::multiply_right<T>(Block<T>, const double*);                            \
+  template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                      \
+  template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);                \
+  template void Cpu::scale_columns<T>(const double*, Block<T>);                             \
+  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                      \
+  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);          \
+  template void Cpu::column_squares<T>(Block<const T>, double*);                            \
+  template bool Cpu::all_finite<T>(MatrixView<const T>);                                    \
+  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);        \
+  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);            \
+  template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>); \
+  template void Cpu::tile_gram<T>(Block<const T>, Block<const T>, Block<double>, TileGramScratch&);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)
 #undef EIGENCONTEXT_INSTANTIATE

@@ -79,6 +79,15 @@ struct Cpu {
   template <class T>
   static void tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z);
 
+  // G += X^T Y for one tile of at most 512 rows on the calling thread, in float64 where float32 could not hold the
+  // products; X = Y: the upper triangle alone. The scratch memory is allocated when first needed.
+  struct TileGramScratch {
+    Buffer<float> product;
+    Buffer<double> wide;
+  };
+  template <class T>
+  static void tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGramScratch& scratch);
+
   // x[i] = exp(x[i]), vectorised, at most 2 ulp, exact at -inf (0), +inf and NaN; overflow gives inf.
   template <class T>
   static void exp(T* x, Index n);
