@@ -281,16 +281,6 @@ void Cpu::tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block
   blas::gemm<T>(Op::none, Op::transpose, alpha, A, B, beta, C);
 }
 
-template <class T>
-void Cpu::tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y) {
-  blas::gemm<T>(Op::none, Op::none, 1, A, X, 1, Y);
-}
-
-template <class T>
-void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z) {
-  blas::gemm<T>(Op::transpose, Op::none, 1, A, Y, 1, Z);
-}
-
 #define EIGENCONTEXT_INSTANTIATE(T)                                                      \
   template void Cpu::gram<T>(Block<const T>, Block<const T>, double*);                   \
   template void Cpu::update<T>(double, Block<const T>, const double*, double, Block<T>); \
@@ -302,9 +292,7 @@ void Cpu::tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> 
   template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);       \
   template void Cpu::column_squares<T>(Block<const T>, double*);                         \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                 \
-  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);     \
-  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);         \
-  template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>);
+  template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)
 #undef EIGENCONTEXT_INSTANTIATE

@@ -73,11 +73,6 @@ struct Cpu {
   // C = alpha A B^T + beta C for one tile on the calling thread: scores of the tile engine. A (m x p), B (n x p).
   template <class T>
   static void tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block<T> C);
-  // Y += A X for one tile on the calling thread; A (m x n). And Z += A^T Y.
-  template <class T>
-  static void tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y);
-  template <class T>
-  static void tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z);
 
   // x[i] = exp(x[i]), vectorised, at most 2 ulp, exact at -inf (0), +inf and NaN; overflow gives inf.
   template <class T>
