@@ -19,8 +19,8 @@ namespace eigencontext {
 namespace {
 
 using Kind = KernelOptions::Kind;
-using points::ceil_div;
 using cpu::TileSums;
+using points::ceil_div;
 
 // A tile is at most tile_rows x tile_cols entries of S: half a megabyte, so that it stays in the L2 cache between the
 // product that makes it and the product that uses it.
@@ -43,13 +43,22 @@ bool cancels(double size) {
   return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
 }
 
+// Up to so many features the scores are summed in registers and mapped there; beyond, the BLAS blocks the sum.
+constexpr Index fused_features = 512;
+
+// Room for one value a point, zeros up to whole panels.
+template <class S>
+Buffer<S> padded(Index count) {
+  return Buffer<S>(ceil_div(count, cpu::panel_width<S>) * cpu::panel_width<S>, S(0));
+}
+
 // Points in the precision S of the scores.
 template <class S>
 struct Points {
   Index count = 0;
   Buffer<S> rows;     // packed rows of features
-  Buffer<S> panels;   // where distances are summed from differences: the same, feature by feature
-  Buffer<S> offsets;  // rbf: -|x|^2 / 2 of the scaled, centred points
+  Buffer<S> panels;   // laplacian, rbf: the same, feature by feature
+  Buffer<S> offsets;  // rbf, but from differences: -|x|^2 / 2 of the scaled, centred points, as long as the panels
 };
 
 // Tiles that stay in memory between products: those of the first pairs of blocks that a budget holds. Whichever product
@@ -116,9 +125,11 @@ class Pairwise final : public Operator<Cpu, T> {
     cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
     using Sides = typename TileSums<T>::Sides;
     const double sums =
-        symmetric_ ? TileSums<T>::bytes(b, rows(), rows(), Sides::both)
-                   : std::max(TileSums<T>::bytes(b, cols(), sum_rows(rows(), row_block_, cols(), col_block_), Sides::direct),
-                              TileSums<T>::bytes(b, rows(), sum_rows(cols(), col_block_, rows(), row_block_), Sides::transposed));
+        symmetric_
+            ? TileSums<T>::bytes(b, rows(), rows(), Sides::both)
+            : std::max(
+                  TileSums<T>::bytes(b, cols(), sum_rows(rows(), row_block_, cols(), col_block_), Sides::direct),
+                  TileSums<T>::bytes(b, rows(), sum_rows(cols(), col_block_, rows(), row_block_), Sides::transposed));
     cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S) + kept_.bytes() + sums;
     return cost;
   }
@@ -173,7 +184,8 @@ class Pairwise final : public Operator<Cpu, T> {
  private:
   const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
   // laplacian, and rbf where |x|^2 + |a|^2 - 2 x.a would cancel.
-  bool from_differences() const { return x_.panels.size() > 0; }
+  bool from_differences() const { return x_.panels.size() > 0 && x_.offsets.size() == 0; }
+  bool fused() const { return x_.panels.size() > 0 && x_.offsets.size() > 0; }
 
   // k(x, x), exactly.
   double own_similarity(Index i) const { return options_.kind == Kind::cosine && is_zero(i) ? 0.5 : 1.0; }
@@ -184,10 +196,10 @@ class Pairwise final : public Operator<Cpu, T> {
     some.rows = Buffer<S>(count * p_);
     for (Index i = 0; i < count; ++i) std::copy_n(x_.rows.data() + which[i] * p_, p_, some.rows.data() + i * p_);
     if (x_.offsets.size() > 0) {
-      some.offsets = Buffer<S>(count);
+      some.offsets = padded<S>(count);
       for (Index i = 0; i < count; ++i) some.offsets[i] = x_.offsets[which[i]];
     }
-    if (from_differences())
+    if (x_.panels.size() > 0)
       some.panels = points::pack_panels<S>(MatrixView<const S>{some.rows.data(), count, p_, p_, 1}, 1);
     return some;
   }
@@ -226,7 +238,7 @@ class Pairwise final : public Operator<Cpu, T> {
     }
   }
 
-  // The exponent where distances are summed from differences. The others: alpha x.a.
+  // The exponent where distances are summed from differences, the entry itself where fused. The others: alpha x.a.
   void score(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     if (from_differences()) {
       constexpr Index width = cpu::panel_width<S>;
@@ -240,6 +252,10 @@ class Pairwise final : public Operator<Cpu, T> {
                 ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
+    if (fused())
+      return cpu::tile_kernels<S>().rbf(x.offsets.data() + i0, a.offsets.data() + j0, x.rows.data() + i0 * p_, K.rows,
+                                        p_, a.panels.data() + j0 * p_, ceil_div(K.cols, cpu::panel_width<S>), K.data,
+                                        K.stride);
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
     if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
@@ -249,6 +265,7 @@ class Pairwise final : public Operator<Cpu, T> {
   }
 
   void map(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
+    if (fused()) return;
     const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
     for (Index i = 0; i < K.rows; ++i) {
       S* row = K.row(i);
@@ -331,7 +348,8 @@ class Pairwise final : public Operator<Cpu, T> {
 
   // Rows of the sums of all parts.
   static Index sum_rows(Index outer, Index outer_block, Index inner, Index inner_block) {
-    return ceil_div(outer, outer_block) * outer_block * std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
+    return ceil_div(outer, outer_block) * outer_block *
+           std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
   }
 
   // Output blocks in parallel, each summed over the inner blocks in order; add(outer begin, count, inner begin, count,
@@ -391,7 +409,9 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
         break;
       }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
-      out.offsets = Buffer<S>(X.rows);
+      if (X.cols <= fused_features && cpu::tile_kernels<S>().rbf)
+        out.panels = points::pack_panels<S>(MatrixView<const S>{out.rows.data(), X.rows, X.cols, X.cols, 1}, 1);
+      out.offsets = padded<S>(X.rows);
       for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>(-0.5 * squares[i]);
       break;
     case Kind::laplacian:

@@ -532,8 +532,7 @@ struct TileSums<T>::State {
 };
 
 template <class T>
-TileSums<T>::TileSums(Block<const T> X, Index rows, Sides sides)
-    : state_(std::make_unique<State>(X, rows, sides)) {}
+TileSums<T>::TileSums(Block<const T> X, Index rows, Sides sides) : state_(std::make_unique<State>(X, rows, sides)) {}
 
 template <class T>
 TileSums<T>::~TileSums() = default;
