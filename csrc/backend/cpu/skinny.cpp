@@ -489,7 +489,7 @@ namespace cpu {
 template <class T>
 struct TileSums<T>::State {
   struct Form {
-    Scratch<T> x_memory, memory;
+    Buffer<T> x_memory, memory;  // large: not what threads keep
     Packed<T> x{}, sums{};
     Form() = default;
     Form(const Panels<T>& panels, Block<const T> X, Index rows, Index x_copies, Index copies)
