@@ -80,7 +80,7 @@ void distances(T scale, const T* A, Index rows, Index p, const T* panels, Index 
   }
 }
 
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
 template <int rows, class T>
 inline void rbf_block(const T* r, const T* c, const T* A, Index p, const T* panel, T* C, Index stride) {
   using Real = typename Vector<T>::Real;
@@ -207,7 +207,7 @@ Index select(T limit, const T* c, const T* x, Index n, std::int32_t* found) {
 }
 
 template <class T>
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
 constexpr auto rbf_here = rbf<T>;
 #else
 constexpr typename TileKernels<T>::Rbf* rbf_here = nullptr;
