@@ -22,7 +22,7 @@ _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances fro
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
 _LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
-_UNCOUNTED = 32 << 20  # or an eighth, free of tiles: copies of the points, the BLAS's buffers, what the allocator holds on to
+_UNCOUNTED = 32 << 20  # or an eighth, free of tiles: copies of the points, buffers of the BLAS and the allocator
 _POWERS = ("", "k", "M", "G", "T", "P", "E")
 
 
