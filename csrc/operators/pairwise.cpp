@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/cpu/tile_sums.hpp"
 #include "backend/cpu/tiles.hpp"
 #include "base/errors.hpp"
 #include "base/parallel.hpp"
@@ -18,6 +19,7 @@ namespace eigencontext {
 namespace {
 
 using Kind = KernelOptions::Kind;
+using cpu::TileSums;
 using points::ceil_div;
 
 // A tile is at most tile_rows x tile_cols entries of S: half a megabyte, so that it stays in the L2 cache between the
@@ -41,13 +43,22 @@ bool cancels(double size) {
   return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
 }
 
+// Up to so many features the scores are summed in registers and mapped there; beyond, the BLAS blocks the sum.
+constexpr Index fused_features = 512;
+
+// Room for one value a point, zeros up to whole panels.
+template <class S>
+Buffer<S> padded(Index count) {
+  return Buffer<S>(ceil_div(count, cpu::panel_width<S>) * cpu::panel_width<S>, S(0));
+}
+
 // Points in the precision S of the scores.
 template <class S>
 struct Points {
   Index count = 0;
   Buffer<S> rows;     // packed rows of features
-  Buffer<S> panels;   // where distances are summed from differences: the same, feature by feature
-  Buffer<S> offsets;  // rbf: -|x|^2 / 2 of the scaled, centred points
+  Buffer<S> panels;   // laplacian, rbf: the same, feature by feature
+  Buffer<S> offsets;  // rbf, but from differences: -|x|^2 / 2 of the scaled, centred points, as long as the panels
 };
 
 // Tiles that stay in memory between products: those of the first pairs of blocks that a budget holds. Whichever product
@@ -112,27 +123,31 @@ class Pairwise final : public Operator<Cpu, T> {
     Cost cost;
     cost.flops = n * m * (score * (symmetric_ ? 0.5 : 1.0) + 2.0 * static_cast<double>(b));
     cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
-    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S) + kept_.bytes();
-    const Index parts = std::max(segments(rows(), row_block_, cols(), col_block_) * rows(),
-                                 segments(cols(), col_block_, rows(), row_block_) * cols());
-    if (!symmetric_ && parts > std::max(rows(), cols())) cost.workspace += static_cast<double>(parts * b) * sizeof(T);
+    using Sides = typename TileSums<T>::Sides;
+    const double sums =
+        symmetric_
+            ? TileSums<T>::bytes(b, rows(), rows(), Sides::both)
+            : std::max(
+                  TileSums<T>::bytes(b, cols(), sum_rows(rows(), row_block_, cols(), col_block_), Sides::direct),
+                  TileSums<T>::bytes(b, rows(), sum_rows(cols(), col_block_, rows(), row_block_), Sides::transposed));
+    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S) + kept_.bytes() + sums;
     return cost;
   }
 
   void multiply(Block<const T> X, Block<T> Y) const override {
     if (symmetric_) return multiply_symmetric(X, Y);
-    const auto add = [&](Index i0, Index ni, Index j0, Index nj, Block<T> out, S* room) {
-      Cpu::tile_multiply<T>(tile(i0, ni, j0, nj, room), X.row_range(j0, nj), out);
+    const auto add = [&](Index i0, Index ni, Index j0, Index nj, TileSums<T>& sums, Index row, S* room) {
+      sums.add(tile(i0, ni, j0, nj, room), row, j0);
     };
-    reduce(row_block_, col_block_, rows(), cols(), Y, add);
+    reduce(row_block_, col_block_, TileSums<T>::Sides::direct, X, Y, add);
   }
 
   void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
     if (symmetric_) return multiply_symmetric(Y, Z);
-    const auto add = [&](Index j0, Index nj, Index i0, Index ni, Block<T> out, S* room) {
-      Cpu::tile_multiply_transposed<T>(tile(i0, ni, j0, nj, room), Y.row_range(i0, ni), out);
+    const auto add = [&](Index j0, Index nj, Index i0, Index ni, TileSums<T>& sums, Index row, S* room) {
+      sums.add_transposed(tile(i0, ni, j0, nj, room), row, i0);
     };
-    reduce(col_block_, row_block_, cols(), rows(), Z, add);
+    reduce(col_block_, row_block_, TileSums<T>::Sides::transposed, Y, Z, add);
   }
 
   bool has_entries() const override { return symmetric_ && options_.kind != Kind::polynomial; }
@@ -169,7 +184,8 @@ class Pairwise final : public Operator<Cpu, T> {
  private:
   const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
   // laplacian, and rbf where |x|^2 + |a|^2 - 2 x.a would cancel.
-  bool from_differences() const { return x_.panels.size() > 0; }
+  bool from_differences() const { return x_.panels.size() > 0 && x_.offsets.size() == 0; }
+  bool fused() const { return x_.panels.size() > 0 && x_.offsets.size() > 0; }
 
   // k(x, x), exactly.
   double own_similarity(Index i) const { return options_.kind == Kind::cosine && is_zero(i) ? 0.5 : 1.0; }
@@ -180,10 +196,10 @@ class Pairwise final : public Operator<Cpu, T> {
     some.rows = Buffer<S>(count * p_);
     for (Index i = 0; i < count; ++i) std::copy_n(x_.rows.data() + which[i] * p_, p_, some.rows.data() + i * p_);
     if (x_.offsets.size() > 0) {
-      some.offsets = Buffer<S>(count);
+      some.offsets = padded<S>(count);
       for (Index i = 0; i < count; ++i) some.offsets[i] = x_.offsets[which[i]];
     }
-    if (from_differences())
+    if (x_.panels.size() > 0)
       some.panels = points::pack_panels<S>(MatrixView<const S>{some.rows.data(), count, p_, p_, 1}, 1);
     return some;
   }
@@ -222,7 +238,7 @@ class Pairwise final : public Operator<Cpu, T> {
     }
   }
 
-  // The exponent where distances are summed from differences. The others: alpha x.a.
+  // The exponent where distances are summed from differences, the entry itself where fused. The others: alpha x.a.
   void score(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     if (from_differences()) {
       constexpr Index width = cpu::panel_width<S>;
@@ -236,6 +252,10 @@ class Pairwise final : public Operator<Cpu, T> {
                 ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
+    if (fused())
+      return cpu::tile_kernels<S>().rbf(x.offsets.data() + i0, a.offsets.data() + j0, x.rows.data() + i0 * p_, K.rows,
+                                        p_, a.panels.data() + j0 * p_, ceil_div(K.cols, cpu::panel_width<S>), K.data,
+                                        K.stride);
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
     if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
@@ -245,6 +265,7 @@ class Pairwise final : public Operator<Cpu, T> {
   }
 
   void map(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
+    if (fused()) return;
     const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
     for (Index i = 0; i < K.rows; ++i) {
       S* row = K.row(i);
@@ -282,10 +303,12 @@ class Pairwise final : public Operator<Cpu, T> {
   // K = K^T: each pair of blocks is made once and used for both. The pairs are visited as a round-robin tournament, in
   // which every block plays once a round: no two threads write one block, and each block's sum has one order.
   void multiply_symmetric(Block<const T> X, Block<T> Y) const {
+    if (X.cols == 0) return;
     const Index blocks = ceil_div(rows(), row_block_), players = blocks + blocks % 2;
     Buffer<S> room(num_threads() * workspace_size());
+    TileSums<T> sums(X, rows(), TileSums<T>::Sides::both);
     parallel_for(
-        blocks, [&](Index block, int worker) { diagonal_block(block, X, Y, room.data() + worker * workspace_size()); });
+        blocks, [&](Index block, int worker) { diagonal_block(block, sums, room.data() + worker * workspace_size()); });
     for (Index round = 0; round + 1 < players; ++round)
       parallel_for(players / 2, [&](Index match, int worker) {
         const Index turn = players - 1;
@@ -293,31 +316,29 @@ class Pairwise final : public Operator<Cpu, T> {
         const Index second = (round + turn - match) % turn;
         const Index I = std::min(first, second), J = std::max(first, second);
         if (J >= blocks) return;  // an odd number of blocks: one rests
-        off_diagonal(I * row_block_, height(I), J * row_block_, height(J), X, Y,
+        off_diagonal(I * row_block_, height(I), J * row_block_, height(J), sums,
                      room.data() + worker * workspace_size());
       });
+    parallel_for(blocks, [&](Index block, int) {
+      sums.write(block * row_block_, Y.row_range(block * row_block_, height(block)));
+    });
   }
 
   Index height(Index block) const { return std::min(row_block_, rows() - block * row_block_); }
 
-  void diagonal_block(Index block, Block<const T> X, Block<T> Y, S* room) const {
+  void diagonal_block(Index block, TileSums<T>& sums, S* room) const {
     const Index begin = block * row_block_, end = begin + height(block);
-    for (Index i = begin; i < end; ++i) std::fill_n(Y.row(i), Y.cols, T(0));
     for (Index i = begin; i < end; i += tile_rows) {
       const Index ni = std::min(tile_rows, end - i);
-      Cpu::tile_multiply<T>(tile(i, ni, i, ni, room), X.row_range(i, ni), Y.row_range(i, ni));
-      if (i + ni < end) off_diagonal(i, ni, i + ni, end - i - ni, X, Y, room);
+      sums.add(tile(i, ni, i, ni, room), i, i);
+      if (i + ni < end) off_diagonal(i, ni, i + ni, end - i - ni, sums, room);
     }
   }
 
   // Y_I += K_IJ X_J and Y_J += K_IJ^T X_I.
-  void off_diagonal(Index i0, Index ni, Index j0, Index nj, Block<const T> X, Block<T> Y, S* room) const {
-    for (Index i = i0; i < i0 + ni; i += tile_rows) {
-      const Index height = std::min(tile_rows, i0 + ni - i);
-      const Block<const T> K = tile(i, height, j0, nj, room);
-      Cpu::tile_multiply<T>(K, X.row_range(j0, nj), Y.row_range(i, height));
-      Cpu::tile_multiply_transposed<T>(K, X.row_range(i, height), Y.row_range(j0, nj));
-    }
+  void off_diagonal(Index i0, Index ni, Index j0, Index nj, TileSums<T>& sums, S* room) const {
+    for (Index i = i0; i < i0 + ni; i += tile_rows)
+      sums.add_both(tile(i, std::min(tile_rows, i0 + ni - i), j0, nj, room), i, j0);
   }
 
   // Into how many parts the inner sum is cut: more than one only where the outer blocks are too few for the threads.
@@ -325,26 +346,37 @@ class Pairwise final : public Operator<Cpu, T> {
     return ceil_div(outer, outer_block) >= 8 ? 1 : std::min<Index>(8, ceil_div(inner, inner_block));
   }
 
+  // Rows of the sums of all parts.
+  static Index sum_rows(Index outer, Index outer_block, Index inner, Index inner_block) {
+    return ceil_div(outer, outer_block) * outer_block *
+           std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
+  }
+
   // Output blocks in parallel, each summed over the inner blocks in order; add(outer begin, count, inner begin, count,
-  // output block, workspace).
+  // sums, the row of the sums, workspace).
   template <class Add>
-  void reduce(Index outer_block, Index inner_block, Index outer, Index inner, Block<T> out, const Add& add) const {
+  void reduce(Index outer_block, Index inner_block, typename TileSums<T>::Sides sides, Block<const T> X, Block<T> out,
+              const Add& add) const {
+    if (out.cols == 0) return;
+    const Index outer = out.rows, inner = X.rows;
     const Index blocks = ceil_div(outer, outer_block), inner_blocks = ceil_div(inner, inner_block);
     const Index parts = std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
+    const Index length = blocks * outer_block;  // of the sums of one part
     Buffer<S> room(num_threads() * workspace_size());
-    OwnedBlock<T> partial((parts - 1) * outer, parts > 1 ? out.cols : 0);
+    TileSums<T> sums(X, parts * length, sides);
     parallel_for(blocks * parts, [&](Index chunk, int worker) {
       const Index block = chunk / parts, part = chunk % parts;
       const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
-      const Block<T> target = part == 0 ? out.row_range(o0, no) : partial.view().row_range((part - 1) * outer + o0, no);
-      for (Index i = 0; i < no; ++i) std::fill_n(target.row(i), target.cols, T(0));
       for (Index q = part * inner_blocks / parts; q < (part + 1) * inner_blocks / parts; ++q) {
         const Index q0 = q * inner_block;
-        add(o0, no, q0, std::min(inner_block, inner - q0), target, room.data() + worker * workspace_size());
+        add(o0, no, q0, std::min(inner_block, inner - q0), sums, part * length + o0,
+            room.data() + worker * workspace_size());
       }
     });
-    for (Index part = 1; part < parts; ++part)
-      Cpu::add<T>(1, Block<const T>(partial.view()).row_range((part - 1) * outer, outer), 1, out);
+    parallel_for(blocks, [&](Index block, int) {
+      const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
+      sums.write(o0, out.row_range(o0, no), parts, length);
+    });
   }
 
   Index p_;
@@ -377,7 +409,9 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
         break;
       }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
-      out.offsets = Buffer<S>(X.rows);
+      if (X.cols <= fused_features && cpu::tile_kernels<S>().rbf)
+        out.panels = points::pack_panels<S>(MatrixView<const S>{out.rows.data(), X.rows, X.cols, X.cols, 1}, 1);
+      out.offsets = padded<S>(X.rows);
       for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>(-0.5 * squares[i]);
       break;
     case Kind::laplacian:

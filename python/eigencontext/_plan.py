@@ -22,6 +22,7 @@ _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances fro
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
 _LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
+_UNCOUNTED = 32 << 20  # or an eighth, free of tiles: copies of the points, buffers of the BLAS and the allocator
 _POWERS = ("", "k", "M", "G", "T", "P", "E")
 
 
@@ -170,7 +171,11 @@ def choose(op: Operator, k, *, max_memory=None, reserved: int = 0, **options) ->
     plan = _choose(op, k, max_memory=max_memory, reserved=reserved, **options)
     if plan.method == "rpcholesky":
         return plan  # no entry is asked for twice
-    left = min(_TILE_BYTES, available_memory() // 8) if max_memory is None else max_memory - reserved - plan.memory
+    if max_memory is None:
+        left = min(_TILE_BYTES, available_memory() // 8)
+    else:
+        left = max_memory - reserved - plan.memory
+        left -= min(_UNCOUNTED, left // 8)
     tiles = int(min(tile_bytes(op), max(0, left)))
     return replace(plan, memory=plan.memory + tiles, tiles=tiles)
 

@@ -366,7 +366,8 @@ def kernel(
 
     Notes
     -----
-    Memory: the arrays given, and one tile a thread.
+    Memory: the arrays given, one or two copies of the points, one tile a thread and, in a product with b vectors, two
+    copies of the blocks at most (three of X and of Y in float32 where b <= 24).
 
     Examples
     --------

@@ -5,13 +5,18 @@
 //   exp(x) = 2^n exp(r),  n = round(x / log 2),  r = x - n log 2,  |r| <= log(2)/2
 //
 // n log 2 is subtracted in two parts, the first exact. exp(r) is its Taylor polynomial, whose remainder is below 0.1
-// ulp on that interval. 2^n is multiplied in as two factors, so that results below the smallest normal number come out
-// rounded once and those above the largest come out infinite. At most 2 ulp with and without fma.
+// ulp on that interval. 2^n is multiplied in by an instruction of its own or as two factors, so that results below the
+// smallest normal number come out rounded once and those above the largest come out infinite. At most 2 ulp with and
+// without fma.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
 
 namespace eigencontext::cpu {
 namespace {
@@ -71,30 +76,73 @@ struct ExpConstants<double> {
   }
 };
 
+#if defined(__AVX512F__)
+
+// NaN, the second operand, stays. (All elements by a mask: the plain forms trip a false warning of GCC 12.)
+inline __m512 at_least(__m512 bound, __m512 x) { return _mm512_maskz_max_ps(0xffff, bound, x); }
+inline __m512d at_least(__m512d bound, __m512d x) { return _mm512_maskz_max_pd(0xff, bound, x); }
+inline __m512 at_most(__m512 bound, __m512 x) { return _mm512_maskz_min_ps(0xffff, bound, x); }
+inline __m512d at_most(__m512d bound, __m512d x) { return _mm512_maskz_min_pd(0xff, bound, x); }
+
+// p 2^n, rounded once.
+inline __m512 times_power(__m512 p, __m512 n) { return _mm512_maskz_scalef_ps(0xffff, p, n); }
+inline __m512d times_power(__m512d p, __m512d n) { return _mm512_maskz_scalef_pd(0xff, p, n); }
+
+#else
+
+template <class V>
+using Element = std::remove_cvref_t<decltype(V{}[0])>;
+template <class V>
+using BitsOf = typename ExpConstants<Element<V> >::BitVector;
+
 // mask ? a : b for each element; a comparison's mask is all ones or all zeros.
 template <class V, class Mask, class BitV>
 inline V select(Mask mask, V a, V b, BitV) {
   return (V)(((BitV)mask & (BitV)a) | (~(BitV)mask & (BitV)b));
 }
 
-template <class T>
-inline void exp_vector(T* data) {
+// NaN fails the comparison and stays.
+template <class V>
+inline V at_least(V bound, V x) {
+  return select(x < bound, bound, x, BitsOf<V>{});
+}
+template <class V>
+inline V at_most(V bound, V x) {
+  return select(x > bound, bound, x, BitsOf<V>{});
+}
+
+template <class V>
+inline V times_power(V p, V n) {
+  using K = ExpConstants<Element<V> >;
+  using Bits = BitsOf<V>;
+  const V shift = V{} + K::shift;
+  const Bits power = (Bits)(n + shift) - (Bits)shift;  // n, modulo 2^bits
+  const Bits half = (power + K::half_range) >> 1;      // a logical shift, so kept positive
+  const Bits first = half - K::half_range / 2, second = power - first;
+  return p * (V)((first + K::bias) << K::mantissa) * (V)((second + K::bias) << K::mantissa);
+}
+
+#endif
+
+// `bounded`: no element is above K::highest.
+template <class T, bool bounded = false>
+inline typename ExpConstants<T>::Vector exp_vector(typename ExpConstants<T>::Vector x) {
   using K = ExpConstants<T>;
   using V = typename K::Vector;
-  using Bits = typename K::BitVector;
-  V x;
-  std::memcpy(&x, data, sizeof x);
   const V zero = {}, lowest = zero + K::lowest, highest = zero + K::highest, shift = zero + K::shift;
-  x = select(x < lowest, lowest, x, Bits{});  // NaN fails both comparisons and stays
-  x = select(x > highest, highest, x, Bits{});
-  const V shifted = x * K::inverse_log2 + shift;
-  const V n = shifted - shift;
+  x = at_least(lowest, x);
+  if constexpr (!bounded) x = at_most(highest, x);
+  const V n = (x * K::inverse_log2 + shift) - shift;
   const V r = (x - n * K::log2_high) - n * K::log2_low;
   const V p = T(1) + (r + (r * r) * K::tail(r));
-  const Bits power = (Bits)shifted - (Bits)shift;  // n, modulo 2^bits
-  const Bits half = (power + K::half_range) >> 1;  // a logical shift, so kept positive
-  const Bits first = half - K::half_range / 2, second = power - first;
-  x = p * (V)((first + K::bias) << K::mantissa) * (V)((second + K::bias) << K::mantissa);
+  return times_power(p, n);
+}
+
+template <class T>
+inline void exp_in_place(T* data) {
+  typename ExpConstants<T>::Vector x;
+  std::memcpy(&x, data, sizeof x);
+  x = exp_vector<T>(x);
   std::memcpy(data, &x, sizeof x);
 }
 
@@ -102,11 +150,11 @@ template <class T>
 void exp_array(T* x, std::int64_t n) {
   constexpr std::int64_t width = vector_bytes / sizeof(T);
   std::int64_t i = 0;
-  for (; i + width <= n; i += width) exp_vector(x + i);
+  for (; i + width <= n; i += width) exp_in_place(x + i);
   if (i == n) return;
   T rest[width] = {};
   std::memcpy(rest, x + i, static_cast<std::size_t>(n - i) * sizeof(T));
-  exp_vector(rest);
+  exp_in_place(rest);
   std::memcpy(x + i, rest, static_cast<std::size_t>(n - i) * sizeof(T));
 }
 

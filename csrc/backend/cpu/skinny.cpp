@@ -19,6 +19,7 @@
 #include "backend/cpu/cpu.hpp"
 #include "backend/cpu/simd.hpp"
 #include "backend/cpu/skinny_table.hpp"
+#include "backend/cpu/tile_sums.hpp"
 #include "base/parallel.hpp"
 
 namespace eigencontext {
@@ -482,4 +483,114 @@ template void Cpu::multiply_transposed(MatrixView<const double>, Block<const dou
 template void Cpu::multiply_fused(MatrixView<const float>, const double*, Block<const float>, Block<float>);
 template void Cpu::multiply_fused(MatrixView<const double>, const double*, Block<const double>, Block<double>);
 
+namespace cpu {
+
+// The packed X and sums of the two products. Of pairs each needs its own forms; otherwise they share them.
+template <class T>
+struct TileSums<T>::State {
+  struct Form {
+    Buffer<T> x_memory, memory;  // large: not what threads keep
+    Packed<T> x{}, sums{};
+    Form() = default;
+    Form(const Panels<T>& panels, Block<const T> X, Index rows, Index x_copies, Index copies)
+        : x_memory(Packed<T>::size(panels, X.rows, x_copies)),
+          memory(Packed<T>::size(panels, rows, copies)),
+          x{x_memory.data(), X.rows, x_copies},
+          sums{memory.data(), rows, copies} {
+      pack(panels, X, x);
+      const Index size = Packed<T>::size(panels, rows, copies), piece = Index{1} << 16;
+      parallel_for(ceil_div(size, piece), [&](Index chunk, int) {
+        std::fill_n(memory.data() + chunk * piece, std::min(piece, size - chunk * piece), T(0));
+      });
+    }
+  };
+  Panels<T> panels;
+  Form direct, transposed;
+
+  State(Block<const T> X, Index rows, Sides sides) : panels(X.cols) {
+    const Index pair = panels.pair();
+    if (pair == 1 || sides != Sides::transposed) direct = Form(panels, X, rows, 1, pair);
+    if (pair == 2 && sides != Sides::direct) transposed = Form(panels, X, rows, 2, 1);
+  }
+  Form& form(bool along_rows) { return along_rows || panels.pair() == 1 ? direct : transposed; }
+
+  // A tile is cut into pieces that fit L1 beside the next one, which is fetched meanwhile.
+  template <class Body>  // body(piece, row, column, ahead)
+  static void for_pieces(Block<const T> K, const Body& body) {
+    constexpr Index rows = 48, cols = 384 / sizeof(T);
+    for (Index i = 0; i < K.rows; i += rows)
+      for (Index j = 0; j < K.cols; j += cols)
+        body(K.row_range(i, std::min(rows, K.rows - i)).col_range(j, std::min(cols, K.cols - j)), i, j,
+             j + cols < K.cols ? cols : rows * K.stride - j);
+  }
+  void multiply(Block<const T> K, bool along_rows, Index sum_row, Index x_row, Index ahead) {
+    const Form& f = form(along_rows);
+    for (Index p = 0; p < panels.count(); ++p)
+      panels.kernel(p, along_rows)(along_rows ? K.rows : K.cols, along_rows ? K.cols : K.rows, K.data, K.stride,
+                                   f.x.at(panels, p, x_row), f.sums.at(panels, p, sum_row), ahead);
+  }
+};
+
+template <class T>
+TileSums<T>::TileSums(Block<const T> X, Index rows, Sides sides) : state_(std::make_unique<State>(X, rows, sides)) {}
+
+template <class T>
+TileSums<T>::~TileSums() = default;
+
+template <class T>
+void TileSums<T>::add(Block<const T> K, Index sum_row, Index x_row) {
+  State::for_pieces(K, [&](Block<const T> piece, Index i, Index j, Index ahead) {
+    state_->multiply(piece, true, sum_row + i, x_row + j, ahead);
+  });
+}
+
+template <class T>
+void TileSums<T>::add_transposed(Block<const T> K, Index sum_row, Index x_row) {
+  State::for_pieces(K, [&](Block<const T> piece, Index i, Index j, Index ahead) {
+    state_->multiply(piece, false, sum_row + j, x_row + i, ahead);
+  });
+}
+
+template <class T>
+void TileSums<T>::add_both(Block<const T> K, Index i0, Index j0) {
+  State::for_pieces(K, [&](Block<const T> piece, Index i, Index j, Index ahead) {
+    state_->multiply(piece, true, i0 + i, j0 + j, ahead);
+    state_->multiply(piece, false, j0 + j, i0 + i, 0);
+  });
+}
+
+template <class T>
+void TileSums<T>::write(Index row, Block<T> Y, Index parts, Index stride) const {
+  const Panels<T>& panels = state_->panels;
+  const Index step = panels.pair();
+  for (Index p = 0; p < panels.count(); ++p)
+    for (Index i = 0; i < Y.rows; ++i) {
+      T* y = Y.row(i) + panels.first_column(p);
+      const Index columns = panels.columns(p);
+      std::fill_n(y, columns, T(0));
+      for (const auto* form : {&state_->direct, &state_->transposed})
+        for (Index part = 0; part < parts && form->sums.data; ++part) {
+          const T* sum = form->sums.at(panels, p, row + i + part * stride);
+          for (Index c = 0; c < columns; ++c)
+            y[c] += form->sums.copies == 1 ? sum[c * step] : sum[2 * c] + sum[2 * c + 1];
+        }
+    }
+}
+
+template <class T>
+double TileSums<T>::bytes(Index cols, Index x_rows, Index rows, Sides sides) {
+  const Panels<T> panels(cols);
+  const double x = static_cast<double>(Packed<T>::size(panels, x_rows, 1));
+  const double sums = static_cast<double>(Packed<T>::size(panels, rows, 1));
+  const bool pairs = panels.pair() == 2;
+  double size = 0;
+  if (!pairs || sides != Sides::transposed) size += x + sums * (pairs ? 2 : 1);
+  if (pairs && sides != Sides::direct) size += 2 * x + sums;
+  return size * sizeof(T);
+}
+
+template class TileSums<float>;
+template class TileSums<double>;
+
+}  // namespace cpu
 }  // namespace eigencontext

@@ -19,6 +19,12 @@ struct TileKernels {
   using Distances = void(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride);
   Distances *l1_distances, *squared_distances;
 
+  // C(i, j) = exp(min(0, a_i.b_j + r_i + c_j)), with the same A, panels and C; c is 64-byte aligned and as long as the
+  // panels. Null where the instruction set has too few registers to keep up with the BLAS.
+  using Rbf = void(const T* r, const T* c, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C,
+                   Index stride);
+  Rbf* rbf;
+
   // x_j = min(0, x_j + r + c_j): exponents, never above 0.
   void (*exponents)(T r, const T* c, T* x, Index n);
 

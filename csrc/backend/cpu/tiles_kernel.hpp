@@ -4,17 +4,18 @@
 #include <immintrin.h>
 #endif
 
+#include "backend/cpu/exp_kernel.hpp"
 #include "backend/cpu/tiles.hpp"
 
 namespace eigencontext::cpu {
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int vector_bytes = 64, block_rows = 8;
+constexpr int block_rows = 8;
 #elif defined(__AVX2__)
-constexpr int vector_bytes = 32, block_rows = 2;
+constexpr int block_rows = 2;
 #else
-constexpr int vector_bytes = 16, block_rows = 1;
+constexpr int block_rows = 1;
 #endif
 
 template <class T>
@@ -32,38 +33,80 @@ struct Vector<double> {
   static constexpr std::int64_t magnitude = 0x7fffffffffffffff;
 };
 
+enum class Measure { l1, squared, dot };
+constexpr int panel_vectors = 128 / vector_bytes;
+
 // `rows` rows of A against one panel: sums stay in registers, every load of the panel serves all rows.
-template <bool squared, int rows, class T>
-inline void distances_block(T scale, const T* A, Index p, const T* panel, T* C, Index stride) {
+template <Measure measure, int rows, class T>
+inline __attribute__((always_inline)) void add_features(const T* A, Index p, const T* panel,
+                                                        typename Vector<T>::Real (&sums)[rows][panel_vectors]) {
   using Real = typename Vector<T>::Real;
   using Bits = typename Vector<T>::Bits;
-  constexpr int vectors = 128 / vector_bytes;
-  Real sums[rows][vectors] = {};
   for (Index f = 0; f < p; ++f) {
     const Real* b = reinterpret_cast<const Real*>(panel + f * panel_width<T>);
     for (int i = 0; i < rows; ++i) {
       const T a = A[i * p + f];
-      for (int v = 0; v < vectors; ++v) {
-        const Real difference = a - b[v];
-        sums[i][v] += squared ? difference * difference : (Real)((Bits)difference & Vector<T>::magnitude);
+      for (int v = 0; v < panel_vectors; ++v) {
+        if constexpr (measure == Measure::dot) {
+          sums[i][v] += a * b[v];
+        } else {
+          const Real difference = a - b[v];
+          sums[i][v] +=
+              measure == Measure::squared ? difference * difference : (Real)((Bits)difference & Vector<T>::magnitude);
+        }
       }
     }
   }
-  for (int i = 0; i < rows; ++i)
-    for (int v = 0; v < vectors; ++v) reinterpret_cast<Real*>(C + i * stride)[v] = scale * sums[i][v];
 }
 
-template <bool squared, class T>
+template <Measure measure, int rows, class T>
+inline void distances_block(T scale, const T* A, Index p, const T* panel, T* C, Index stride) {
+  using Real = typename Vector<T>::Real;
+  Real sums[rows][panel_vectors] = {};
+  add_features<measure, rows>(A, p, panel, sums);
+  for (int i = 0; i < rows; ++i)
+    for (int v = 0; v < panel_vectors; ++v) reinterpret_cast<Real*>(C + i * stride)[v] = scale * sums[i][v];
+}
+
+template <Measure measure, class T>
 void distances(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride) {
   for (Index q = 0; q < n_panels; ++q) {
     const T* panel = panels + q * p * panel_width<T>;
     T* column = C + q * panel_width<T>;
     Index i = 0;
     for (; i + block_rows <= rows; i += block_rows)
-      distances_block<squared, block_rows>(scale, A + i * p, p, panel, column + i * stride, stride);
-    for (; i < rows; ++i) distances_block<squared, 1>(scale, A + i * p, p, panel, column + i * stride, stride);
+      distances_block<measure, block_rows>(scale, A + i * p, p, panel, column + i * stride, stride);
+    for (; i < rows; ++i) distances_block<measure, 1>(scale, A + i * p, p, panel, column + i * stride, stride);
   }
 }
+
+#if defined(__AVX512F__)
+template <int rows, class T>
+inline void rbf_block(const T* r, const T* c, const T* A, Index p, const T* panel, T* C, Index stride) {
+  using Real = typename Vector<T>::Real;
+  using Plain = typename ExpConstants<T>::Vector;
+  Real sums[rows][panel_vectors] = {};
+  add_features<Measure::dot, rows>(A, p, panel, sums);
+  for (int i = 0; i < rows; ++i)
+    for (int v = 0; v < panel_vectors; ++v) {
+      const Real exponent = sums[i][v] + (r[i] + reinterpret_cast<const Real*>(c)[v]);
+      reinterpret_cast<Real*>(C + i * stride)[v] = exp_vector<T, true>(at_most(Plain{}, (Plain)exponent));
+    }
+}
+
+template <class T>
+void rbf(const T* r, const T* c, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride) {
+  for (Index q = 0; q < n_panels; ++q) {
+    const T* panel = panels + q * p * panel_width<T>;
+    const T* offsets = c + q * panel_width<T>;
+    T* column = C + q * panel_width<T>;
+    Index i = 0;
+    for (; i + block_rows <= rows; i += block_rows)
+      rbf_block<block_rows>(r + i, offsets, A + i * p, p, panel, column + i * stride, stride);
+    for (; i < rows; ++i) rbf_block<1>(r + i, offsets, A + i * p, p, panel, column + i * stride, stride);
+  }
+}
+#endif
 
 template <class T>
 void exponents(T r, const T* __restrict c, T* __restrict x, Index n) {
@@ -164,8 +207,20 @@ Index select(T limit, const T* c, const T* x, Index n, std::int32_t* found) {
 }
 
 template <class T>
-constexpr TileKernels<T> kernels_here{distances<false, T>, distances<true, T>, exponents<T>, power<T>,
-                                      cosine<T>,           select<T>};
+#if defined(__AVX512F__)
+constexpr auto rbf_here = rbf<T>;
+#else
+constexpr typename TileKernels<T>::Rbf* rbf_here = nullptr;
+#endif
+
+template <class T>
+constexpr TileKernels<T> kernels_here{distances<Measure::l1, T>,
+                                      distances<Measure::squared, T>,
+                                      rbf_here<T>,
+                                      exponents<T>,
+                                      power<T>,
+                                      cosine<T>,
+                                      select<T>};
 
 }  // namespace
 }  // namespace eigencontext::cpu
