@@ -1,4 +1,5 @@
-// One pass over the rows of a tall basis V beside a narrow block X: X -= V C, then V^T X and X^T X of what is left.
+// One pass over the rows of a tall basis V beside a narrow block X: X = X S - V C, then V^T X and X^T X of what is
+// left.
 //
 // V comes from memory and is what takes the time, so each tile of its rows serves both products while it is in L1, and
 // the next tile is fetched meanwhile. The kernels are those of the skinny products. Rows are cut into chunks and chunks
@@ -36,15 +37,12 @@ std::vector<Panel> panels_of(Index cols, Index lanes, Index most) {
 template <class T>
 class Pass {
  public:
-  Pass(Block<const T> V, const double* C, Block<T> X, bool cross)
-      : V_(V), X_(X), cross_(cross), subtracts_(C), table_(cpu::skinny_table<T>()) {
+  Pass(Block<const T> V, const double* C, Block<T> X, const double* S, bool cross)
+      : V_(V), X_(X), cross_(cross), table_(cpu::skinny_table<T>()) {
     panels_ = panels_of(X.cols, table_.lanes, table_.max_vectors);
     width_ = panels_.back().first + panels_.back().width;
-    if (C) coefficients_ = Buffer<T>(V.cols * width_, T(0));
-    for (const Panel& p : panels_)
-      for (Index j = 0; C && j < V.cols; ++j)
-        for (Index c = 0; c < p.cols; ++c)
-          coefficients_[V.cols * p.first + j * p.width + c] = static_cast<T>(-C[j * X.cols + p.first + c]);
+    if (C) taken_ = packed(-1, C, V.cols);
+    if (S) factor_ = packed(1, S, X.cols);
   }
   Index rows_of_sums() const { return (cross_ ? V_.cols : 0) + X_.cols; }
   Index size_of_sums() const { return rows_of_sums() * width_; }
@@ -61,42 +59,64 @@ class Pass {
   }
 
  private:
-  void step(Index begin, Index rows, T* x, T* g) const {
-    const Index next = tile * V_.stride;
+  // alpha C (rows x X.cols), panel after panel.
+  Buffer<T> packed(double alpha, const double* C, Index rows) const {
+    Buffer<T> result(rows * width_, T(0));
+    for (const Panel& p : panels_)
+      for (Index j = 0; j < rows; ++j)
+        for (Index c = 0; c < p.cols; ++c)
+          result[rows * p.first + j * p.width + c] = static_cast<T>(alpha * C[j * X_.cols + p.first + c]);
+    return result;
+  }
+
+  // x = X S of some rows, packed.
+  void load(Index begin, Index rows, T* x) const {
     for (const Panel& p : panels_) {
       T* out = x + tile * p.first;
       for (Index i = 0; i < rows; ++i) {
         const T* from = X_.row(begin + i) + p.first;
         __builtin_prefetch(from + tile * X_.stride);
-        std::fill(std::copy_n(from, p.cols, out + i * p.width), out + (i + 1) * p.width, T(0));
+        std::fill(factor_.size() ? out + i * p.width : std::copy_n(from, p.cols, out + i * p.width),
+                  out + (i + 1) * p.width, T(0));
       }
-      if (!subtracts_) continue;
-      table_.along_rows[0][p.vectors - 1](rows, V_.cols, V_.row(begin), V_.stride,
-                                          coefficients_.data() + V_.cols * p.first, out, next);
+      if (factor_.size())
+        table_.along_rows[0][p.vectors - 1](rows, X_.cols, X_.row(begin), X_.stride, factor_.data() + X_.cols * p.first,
+                                            out, 0);
+    }
+  }
+
+  void step(Index begin, Index rows, T* x, T* g) const {
+    const Index next = tile * V_.stride;
+    load(begin, rows, x);
+    for (const Panel& p : panels_) {
+      if (!taken_.size()) break;
+      T* out = x + tile * p.first;
+      table_.along_rows[0][p.vectors - 1](rows, V_.cols, V_.row(begin), V_.stride, taken_.data() + V_.cols * p.first,
+                                          out, next);
       for (Index i = 0; i < rows; ++i) std::copy_n(out + i * p.width, p.cols, X_.row(begin + i) + p.first);
     }
     for (const Panel& p : panels_) {
       const auto kernel = table_.along_columns[0][p.vectors - 1];
       T* sum = g + rows_of_sums() * p.first;
-      if (cross_) kernel(V_.cols, rows, V_.row(begin), V_.stride, x + tile * p.first, sum, subtracts_ ? 0 : next);
+      if (cross_) kernel(V_.cols, rows, V_.row(begin), V_.stride, x + tile * p.first, sum, taken_.size() ? 0 : next);
       kernel(X_.cols, rows, X_.row(begin), X_.stride, x + tile * p.first, sum + (cross_ ? V_.cols * p.width : 0), 0);
     }
   }
 
   Block<const T> V_;
   Block<T> X_;
-  bool cross_, subtracts_;
+  bool cross_;
   const cpu::SkinnyTable<T>& table_;
   std::vector<Panel> panels_;
   Index width_;
-  Buffer<T> coefficients_;
+  Buffer<T> taken_, factor_;  // -C and S
 };
 
 }  // namespace
 
 template <class T>
-bool Cpu::subtract(Block<const T> V, const double* C, Block<T> X, double* VtX, double* XtX) {
-  const Pass<T> pass(V, C, X, VtX != nullptr);
+bool Cpu::subtract(Block<const T> V, const double* C, Block<T> X, const double* S, double* VtX, double* XtX) {
+  const Pass<T> pass(V, C, X, S, VtX != nullptr);
   const Index chunks = ceil_div(X.rows, chunk), groups = std::min(chunks, most_groups);
   const Index size = pass.rows_of_sums() * X.cols;
   Buffer<double> sums(groups * size, 0.0);
@@ -116,7 +136,7 @@ bool Cpu::subtract(Block<const T> V, const double* C, Block<T> X, double* VtX, d
   return true;
 }
 
-template bool Cpu::subtract<float>(Block<const float>, const double*, Block<float>, double*, double*);
-template bool Cpu::subtract<double>(Block<const double>, const double*, Block<double>, double*, double*);
+template bool Cpu::subtract<float>(Block<const float>, const double*, Block<float>, const double*, double*, double*);
+template bool Cpu::subtract<double>(Block<const double>, const double*, Block<double>, const double*, double*, double*);
 
 }  // namespace eigencontext
