@@ -29,6 +29,22 @@ py::array_t<double> gram(const RowMajorArray<T>& X, const RowMajorArray<T>& Y) {
   return out;
 }
 
+// (trusted, X S - V C, V^T of it, its Gram matrix).
+template <class T>
+py::tuple subtract(const RowMajorArray<T>& V, const RowMajorArray<double>& C, const RowMajorArray<T>& X,
+                   const RowMajorArray<double>& S) {
+  RowMajorArray<T> out(py::array_t<T>({X.shape(0), X.shape(1)}, X.data()));
+  RowMajorArray<double> cross = new_array<double>(V.shape(1), X.shape(1)),
+                        own = new_array<double>(X.shape(1), X.shape(1));
+  const Block<const T> v = block_view(V);
+  const Block<T> x = writable_block(out);
+  const double *c = C.data(), *s = S.data();
+  double *vx = cross.mutable_data(), *xx = own.mutable_data();
+  bool trusted = false;
+  without_gil([&] { trusted = Cpu::subtract<T>(v, c, x, s, vx, xx); });
+  return py::make_tuple(trusted, out, cross, own);
+}
+
 }  // namespace
 
 void bind_config(py::module_& m) {
@@ -57,6 +73,8 @@ void bind_config(py::module_& m) {
   m.def("exp", &exp_array<double>, py::arg("x").noconvert());
   m.def("gram", &gram<float>, py::arg("X").noconvert(), py::arg("Y").noconvert());
   m.def("gram", &gram<double>, py::arg("X").noconvert(), py::arg("Y").noconvert());
+  m.def("subtract", &subtract<float>, py::arg("V").noconvert(), py::arg("C"), py::arg("X").noconvert(), py::arg("S"));
+  m.def("subtract", &subtract<double>, py::arg("V").noconvert(), py::arg("C"), py::arg("X").noconvert(), py::arg("S"));
 }
 
 }  // namespace eigencontext::bindings

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "backend/cpu/cpu.hpp"
+#include "base/buffer.hpp"
 #include "base/errors.hpp"
 #include "base/parallel.hpp"
 #include "operators/operator.hpp"
@@ -34,16 +35,22 @@ class Guarded {
   // Y = A X / scale. The first block multiplied sets the scale, unless it is all in the null space.
   void multiply(Block<const Scalar> X, Block<Scalar> Y) {
     const bool first = !measured_;
-    apply(transposed_ ? Kind::right : Kind::left, 1, X, Y);
+    require_finite(apply(transposed_ ? Kind::right : Kind::left, 1, X, Y));
     if (first) eigencontext::spectrum::scale<Backend>(1 / choose_scale(X, Y), Y);
   }
   void multiply_transposed(Block<const Scalar> Y, Block<Scalar> Z) {
-    apply(transposed_ ? Kind::left : Kind::right, 1, Y, Z);
+    require_finite(apply(transposed_ ? Kind::left : Kind::right, 1, Y, Z));
   }
-  // Z = A^T A X / scale^2, the input scaled before and the output after, so that nothing leaves the range between.
+  // Z = A^T A X / scale^2, the input scaled before and the output after, so that nothing leaves the range between. The
+  // first block is tried as it is: where Z is of ordinary size, nothing has to be measured.
   void multiply_fused(Block<const Scalar> X, Block<Scalar> Z) {
+    if (!measured_ && apply(Kind::fused, 1, X, Z)) {
+      const double ratio = largest_column(Z) / largest_column(X);
+      measured_ = ratio > 0x1p-32 && ratio < 0x1p32;
+      if (measured_) return;
+    }
     measure();
-    apply(Kind::fused, 1 / scale_, X, Z);
+    require_finite(apply(Kind::fused, 1 / scale_, X, Z));
   }
 
   // Sets the scale by the product with one Gaussian column, unless it is known.
@@ -60,30 +67,36 @@ class Guarded {
  private:
   enum class Kind { left, right, fused };
 
-  // Outputs and inputs that are parts of a wide basis go through packed blocks: products read them row by row.
-  void apply(Kind kind, double before, Block<const Scalar> X, Block<Scalar> Y) {
+  static void require_finite(bool finite) {
+    if (!finite) throw NonFiniteError("a product with the operator contains NaN or inf");
+  }
+
+  // A packed block in memory that is kept, because fresh pages cost as much as the copy.
+  static Block<Scalar> packed(Buffer<Scalar>& memory, Index rows, Index cols) {
+    if (memory.size() < rows * cols) memory = Buffer<Scalar>(rows * cols);
+    return {memory.data(), rows, cols, cols};
+  }
+
+  // Outputs and inputs that are parts of a wide basis go through packed blocks: products read them row by row. Returns
+  // whether all of Y is finite.
+  bool apply(Kind kind, double before, Block<const Scalar> X, Block<Scalar> Y) {
     check_stop();
     matvecs_ += kind == Kind::fused ? 2 * X.cols : X.cols;
-    OwnedBlock<Scalar> packed_X, packed_Y;
     if (X.stride != X.cols || before != 1) {
-      packed_X = OwnedBlock<Scalar>(X.rows, X.cols);
-      Backend::template add<Scalar>(before, X, 0.0, packed_X.view());
-      X = std::as_const(packed_X).view();
+      const Block<Scalar> copy = packed(packed_X_, X.rows, X.cols);
+      Backend::template add<Scalar>(before, X, 0.0, copy);
+      X = copy;
     }
-    Block<Scalar> out = Y;
-    if (Y.stride != Y.cols) {
-      packed_Y = OwnedBlock<Scalar>(Y.rows, Y.cols);
-      out = packed_Y.view();
-    }
+    const Block<Scalar> out = Y.stride == Y.cols ? Y : packed(packed_Y_, Y.rows, Y.cols);
     if (kind == Kind::left) A_.multiply(X, out);
     if (kind == Kind::right) A_.multiply_transposed(X, out);
     if (kind == Kind::fused) A_.multiply_fused(nullptr, X, out);
-    if (!Backend::template all_finite<Scalar>(out.view()))
-      throw NonFiniteError("a product with the operator contains NaN or inf");
+    if (!Backend::template all_finite<Scalar>(out.view())) return false;
     if (out.data != Y.data)
       Backend::template add<Scalar>(1 / scale_, out, 0.0, Y);
     else if (scale_ != 1)
       eigencontext::spectrum::scale<Backend>(1 / scale_, Y);
+    return true;
   }
 
   // A power of two near the norm, or 1 where the values are ordinary; so scaling never rounds.
@@ -121,6 +134,7 @@ class Guarded {
   double scale_ = 1;
   bool measured_ = false, gaussian_ = false;
   Index matvecs_ = 0;
+  Buffer<Scalar> packed_X_, packed_Y_;
 };
 
 }  // namespace eigencontext::spectrum

@@ -118,6 +118,34 @@ def test_gram_keeps_nan():
     assert np.isnan(got[1]).all() and np.isnan(got[:, 1]).all() and got[0, 2] == 2000
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [200, 511, 2049, 40_000])
+@pytest.mark.parametrize(("p", "b"), [(1, 1), (37, 5), (64, 16), (48, 33), (20, 100)])
+def test_subtract(n, p, b, dtype):
+    rng = np.random.default_rng(3)
+    V = np.linalg.qr(rng.standard_normal((n, p))).Q.astype(dtype)
+    X, S, C = rng.standard_normal((n, b)).astype(dtype), rng.standard_normal((b, b)), rng.standard_normal((p, b))
+    wide = X.astype(np.float64) @ S - V.astype(np.float64) @ C
+    trusted, left, cross, own = _core.subtract(V, C, X, S)
+    eps = np.finfo(dtype).eps
+    assert trusted and left.dtype == dtype
+    np.testing.assert_allclose(left, wide, rtol=0, atol=20 * eps * np.abs(wide).max())
+    exact = left.astype(np.float64)
+    size = np.linalg.norm(exact, axis=0)
+    np.testing.assert_allclose(cross / size, V.astype(np.float64).T @ exact / size, rtol=0, atol=20 * eps)
+    np.testing.assert_allclose(
+        own / np.outer(size, size), exact.T @ exact / np.outer(size, size), rtol=0, atol=20 * eps
+    )
+    np.testing.assert_array_equal(own, own.T)
+
+
+@pytest.mark.parametrize("value", [0, 1e-20, 1e20, np.inf, np.nan])
+def test_subtract_says_where_sums_leave_the_range(value):
+    V, X = np.zeros((600, 3), np.float32), np.ones((600, 4), np.float32)
+    X[:, 2] = value
+    assert not _core.subtract(V, np.zeros((3, 4)), X, np.eye(4))[0]
+
+
 LEVELS = """
 import sys
 import numpy as np

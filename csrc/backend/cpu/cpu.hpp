@@ -29,6 +29,12 @@ struct Cpu {
   template <class T>
   static void update(double alpha, Block<const T> X, const double* C, double beta, Block<T> Y);
 
+  // X = X S - V C (S null: X - V C; both null: X stays), then VtX = V^T X (unless null) and XtX = X^T X in the same
+  // read of V, for orthonormal V. Returns false where a column of X is so small or large that the sums may have left
+  // the range of T.
+  template <class T>
+  static bool subtract(Block<const T> V, const double* C, Block<T> X, const double* S, double* VtX, double* XtX);
+
   // X = X C in place, C is (X.cols x X.cols).
   template <class T>
   static void multiply_right(Block<T> X, const double* C);

@@ -9,6 +9,8 @@
 // Error: at most `tile depth` (256; along columns 32) products are summed in registers, those sums in T while a chain
 // is shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth
 // + 2) eps sum |b_ik x_kj|, however long the sum is.
+#include "backend/cpu/skinny.hpp"
+
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -18,7 +20,6 @@
 
 #include "backend/cpu/cpu.hpp"
 #include "backend/cpu/simd.hpp"
-#include "backend/cpu/skinny_table.hpp"
 #include "backend/cpu/tile_sums.hpp"
 #include "base/parallel.hpp"
 
@@ -90,24 +91,13 @@ const SkinnyTables& tables() {
   }
 }
 
-template <class T>
-const SkinnyTable<T>& table();
-template <>
-const SkinnyTable<float>& table() {
-  return tables().float32;
-}
-template <>
-const SkinnyTable<double>& table() {
-  return tables().float64;
-}
-
 // The columns of a block, cut into panels of 1 to max_vectors vectors as equal as can be; the last is padded with
 // zeros. A block that would be one panel of one vector, or of one and a half, uses the kernels of pairs.
 template <class T>
 class Panels {
  public:
   explicit Panels(Index cols)
-      : table_(table<T>()),
+      : table_(cpu::skinny_table<T>()),
         cols_(cols),
         pair_(sizeof(T) == 4 && 2 * cols <= 3 * table_.lanes ? 2 : 1),
         unit_(table_.lanes / pair_) {
@@ -593,4 +583,14 @@ template class TileSums<float>;
 template class TileSums<double>;
 
 }  // namespace cpu
+
+template <>
+const cpu::SkinnyTable<float>& cpu::skinny_table<float>() {
+  return tables().float32;
+}
+template <>
+const cpu::SkinnyTable<double>& cpu::skinny_table<double>() {
+  return tables().float64;
+}
+
 }  // namespace eigencontext
