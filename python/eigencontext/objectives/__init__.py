@@ -8,6 +8,7 @@ import typing as _typing
 if _typing.TYPE_CHECKING:
     from ._correlation import correlation, supervised_mse
     from ._doro import doro_weights
+    from ._kise import kise
     from ._low_rank import low_rank, nested_low_rank, spectral_contrastive
     from ._moments import Moments
     from ._rayleigh import rayleigh
@@ -18,6 +19,7 @@ if _typing.TYPE_CHECKING:
 _FAMILIES = {
     "_correlation": ["correlation", "supervised_mse"],
     "_doro": ["doro_weights"],
+    "_kise": ["kise"],
     "_low_rank": ["low_rank", "nested_low_rank", "spectral_contrastive"],
     "_moments": ["Moments"],
     "_rayleigh": ["rayleigh"],
