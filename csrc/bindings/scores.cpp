@@ -39,11 +39,12 @@ void bind(py::module_& m) {
   using Object = py::object;
   m.def(
       "largest_score",
-      [](const Array& phi, const Array& psi, double scale) {
-        const auto rows = rows_of<T>(phi, psi, 0, 0, scale);
-        return without_gil([&] { return largest_score(rows); });
+      [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, bool own) {
+        const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
+        return without_gil([&] { return largest_score(rows, own); });
       },
-      py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("scale"));
+      py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
+      py::arg("scale"), py::arg("own"));
   m.def(
       "log_sums",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, const Object& phi_top,

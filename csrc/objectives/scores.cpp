@@ -218,11 +218,12 @@ void log_sums(const ScoreRows<T>& rows, LogSums of_phi, LogSums of_psi, double* 
 }
 
 template <class T>
-double largest_score(const ScoreRows<T>& rows) {
+double largest_score(const ScoreRows<T>& rows, bool own) {
   auto sides = sides_for_workers<T>();
   TileSums<double> tops(rows);
   for_tiles(rows, [&](const Tile<T>& t, int worker) {
     T top = -std::numeric_limits<T>::infinity();
+    if (!own) for_own(t, rows.phi_begin, 1, [&](Index i, Index j) { t.z(i, j) = top; });
     for (Index i = 0; i < t.z.rows; ++i)
       top = std::max(top, score_kernels<T>().maxima(t.z.row(i), t.z.cols,
                                                     sides[static_cast<std::size_t>(worker)].cols.data()));
@@ -324,7 +325,7 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
 
 #define EIGENCONTEXT_INSTANTIATE(T)                                                                               \
   template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                      \
-  template double largest_score<T>(const ScoreRows<T>&);                                                          \
+  template double largest_score<T>(const ScoreRows<T>&, bool);                                                       \
   template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, ScoreOutputs<T>);          \
   template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, ScoreOutputs<T>);                         \
   template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \

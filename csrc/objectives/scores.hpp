@@ -26,9 +26,9 @@ struct LogSums {
 template <class T>
 void log_sums(const ScoreRows<T>& rows, LogSums of_phi, LogSums of_psi, double* pair);
 
-// The largest score.
+// The largest score; without `own` that of pairs i = j does not count.
 template <class T>
-double largest_score(const ScoreRows<T>& rows);
+double largest_score(const ScoreRows<T>& rows, bool own);
 
 // Where a sweep adds G Psi and G^T Phi; blocks without data are not computed.
 template <class T>
