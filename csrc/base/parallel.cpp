@@ -5,9 +5,11 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <charconv>
 #include <chrono>
 #include <condition_variable>
 #include <cstdlib>
+#include <cstring>
 #include <exception>
 #include <mutex>
 #include <string>
@@ -30,10 +32,15 @@ std::array<std::atomic<Index>, max_workers> chunk_counts{};
 // use more workers, even if another thread calls set_num_threads in between.
 thread_local int promised_workers = max_workers;
 
+// All of the machine's, or what EIGENCONTEXT_NUM_THREADS says; empty is as if it were not set.
 int default_threads() {
-  if (const char* text = std::getenv("EIGENCONTEXT_NUM_THREADS")) {
-    const int n = std::atoi(text);
-    if (n >= 1) return std::min(n, max_workers);
+  const char* text = std::getenv("EIGENCONTEXT_NUM_THREADS");
+  if (text != nullptr && *text != '\0') {
+    int n = 0;
+    const char* end = text + std::strlen(text);
+    const auto [stop, error] = std::from_chars(text, end, n);
+    if (error == std::errc() && stop == end && n >= 1 && n <= max_workers) return n;
+    throw ArgumentError("EIGENCONTEXT_NUM_THREADS", text, "an integer in 1 .. " + std::to_string(max_workers));
   }
   return std::clamp(static_cast<int>(std::thread::hardware_concurrency()), 1, max_workers);
 }
@@ -41,8 +48,10 @@ int default_threads() {
 // One loop at a time: the fields between `start` and `finished` belong to the loop that is running.
 class Pool {
  public:
-  std::atomic<int> size{default_threads()};
-  bool forked = false;  // in a child there are no workers
+  std::atomic<int> size;
+  const bool forked;  // in a child there are no workers
+
+  explicit Pool(int size_, bool forked_ = false) : size(size_), forked(forked_) {}
 
   void run(Index chunks, const std::function<void(Index, int)>& body, int workers) {
     std::lock_guard<std::mutex> one_loop(loop_mutex_);
@@ -130,12 +139,9 @@ Pool* pool = nullptr;
 
 Pool& the_pool() {
   static const bool created = [] {
-    pool = new Pool;
+    pool = new Pool(default_threads());
     pthread_atfork(nullptr, nullptr, [] {
-      const int size = pool->size;
-      pool = new Pool;
-      pool->size = size;
-      pool->forked = true;
+      pool = new Pool(pool->size, true);
       inside_loop = false;
     });
     return true;

@@ -32,6 +32,14 @@ py::array_t<double> gram(const RowMajorArray<T>& X, const RowMajorArray<T>& Y) {
 }  // namespace
 
 void bind_config(py::module_& m) {
+#ifdef EIGENCONTEXT_SANITIZE
+  // For the test that sanitizers are at work.
+  m.def("read_past_view", [](Index n) {
+    const Buffer<double> numbers(n, 1.0);
+    const MatrixView<const double> view{numbers.data(), 1, n, n, 1};
+    return view(0, n);
+  });
+#endif
   m.def("simd_level", &Cpu::simd_level);
   m.def("blas_version", &Cpu::blas_version);
   m.def("num_threads", &num_threads);

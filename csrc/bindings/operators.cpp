@@ -69,21 +69,52 @@ RowMajorArray<T> fused(const Pointer<T>& op, const py::object& weights, const Ro
   return out;
 }
 
-// A function of Python as a block function: the GIL is held only here, and what comes back is checked.
+template <class T>
+void expect_entries(const Pointer<T>& op) {
+  if (!op->has_entries()) throw py::type_error("this operator does not give single entries");
+}
+
+template <class T>
+RowMajorArray<T> entries(const Pointer<T>& op, const py::object& rows, const std::vector<Index>& columns) {
+  expect_entries<T>(op);
+  const auto some = rows.is_none() ? std::vector<Index>{} : rows.cast<std::vector<Index>>();
+  for (const auto* indices : {&some, &columns})
+    for (const Index i : *indices)
+      if (i < 0 || i >= op->rows()) throw py::index_error("an index outside the operator");
+  RowMajorArray<T> out =
+      new_array<T>(rows.is_none() ? op->rows() : static_cast<Index>(some.size()), static_cast<Index>(columns.size()));
+  const Block<T> Y = writable_block(out);
+  const Index* which = rows.is_none() ? nullptr : some.data();
+  without_gil([&] { op->entries(which, columns.data(), Y); });
+  return out;
+}
+
+template <class T>
+py::tuple diagonal(const Pointer<T>& op) {
+  expect_entries<T>(op);
+  std::vector<double> d(static_cast<std::size_t>(op->rows())), rounding(d.size());
+  without_gil([&] { op->diagonal(d.data(), rounding.data()); });
+  return py::make_tuple(to_numpy(d), to_numpy(rounding));
+}
+
+// A function of Python as a block function; what comes back is checked. The GIL is held while Python runs and not a
+// moment longer: a parallel loop under it would wait for another thread's, which may be waiting for the GIL.
 template <class T>
 BlockFunction<T> block_function(const py::object& function, const std::string& name) {
   const auto held_function = keep_alive(function);
   return [held_function, name](Block<const T> X, Block<T> Y) {
-    const py::gil_scoped_acquire gil;
-    RowMajorArray<T> x = new_array<T>(X.rows, X.cols);
-    for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, x.mutable_data() + i * X.cols);
-    const py::object answer = (*static_cast<const py::object*>(held_function.get()))(x);
-    const auto y = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(answer);
-    if (!y) throw py::error_already_set();
-    if (y.ndim() != 2 || y.shape(0) != Y.rows || y.shape(1) != Y.cols)
-      throw py::value_error(name + ": returned shape " + py::str(y.attr("shape")).template cast<std::string>() +
-                            "; allowed: (" + std::to_string(Y.rows) + ", " + std::to_string(Y.cols) + ")");
-    for (Index i = 0; i < Y.rows; ++i) std::copy_n(y.data() + i * Y.cols, Y.cols, Y.row(i));
+    {
+      const py::gil_scoped_acquire gil;
+      RowMajorArray<T> x = new_array<T>(X.rows, X.cols);
+      for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, x.mutable_data() + i * X.cols);
+      const py::object answer = (*static_cast<const py::object*>(held_function.get()))(x);
+      const auto y = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(answer);
+      if (!y) throw py::error_already_set();
+      if (y.ndim() != 2 || y.shape(0) != Y.rows || y.shape(1) != Y.cols)
+        throw py::value_error(name + ": returned shape " + py::str(y.attr("shape")).template cast<std::string>() +
+                              "; allowed: (" + std::to_string(Y.rows) + ", " + std::to_string(Y.cols) + ")");
+      for (Index i = 0; i < Y.rows; ++i) std::copy_n(y.data() + i * Y.cols, Y.cols, Y.row(i));
+    }
     if (!Cpu::all_finite<T>(Block<const T>(Y).view())) throw NonFiniteError(name + ": returned NaN or inf");
   };
 }
@@ -148,6 +179,7 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
       .def_property_readonly("has_fused", &Op<T>::has_fused)
       .def_property_readonly("prefers_fused", &Op<T>::prefers_fused)
       .def_property_readonly("reads", &Op<T>::reads)
+      .def_property_readonly("has_entries", &Op<T>::has_entries)
       .def("cost",
            [](const Op<T>& op, Index b) {
              const Cost c = op.cost(b);
@@ -159,6 +191,8 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
            })
       .def("matmat", &matmat<T>, py::arg("X").noconvert())
       .def("rmatmat", &rmatmat<T>, py::arg("Y").noconvert())
+      .def("entries", &entries<T>, py::arg("rows").none(true), py::arg("columns"))
+      .def("diagonal", &diagonal<T>)
       .def("fused", &fused<T>, py::arg("weights").none(true), py::arg("X").noconvert());
 }
 

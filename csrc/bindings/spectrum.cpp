@@ -1,19 +1,32 @@
 // svd and eigh of an operator.
 #include "spectrum/spectrum.hpp"
 
+#include <utility>
+
 #include "backend/cpu/cpu.hpp"
 #include "base/errors.hpp"
 #include "bindings/arrays.hpp"
+#include "spectrum/rpcholesky.hpp"
 
 namespace eigencontext::bindings {
 namespace {
 
+constexpr std::pair<const char*, Method> methods[] = {{"krylov", Method::krylov},
+                                                      {"subspace", Method::subspace},
+                                                      {"gram", Method::gram},
+                                                      {"full", Method::full},
+                                                      {"rpcholesky", Method::rpcholesky}};
+
 Method parse_method(const std::string& name) {
-  if (name == "krylov") return Method::krylov;
-  if (name == "subspace") return Method::subspace;
-  if (name == "gram") return Method::gram;
-  if (name == "full") return Method::full;
-  throw ArgumentError("method", name, "krylov, subspace, gram, full");
+  for (const auto& [text, method] : methods)
+    if (name == text) return method;
+  throw ArgumentError("method", name, "krylov, subspace, gram, full, rpcholesky");
+}
+
+const char* method_name(Method wanted) {
+  for (const auto& [text, method] : methods)
+    if (method == wanted) return text;
+  return "";
 }
 
 // The engine calls without the GIL; a Python exception in the callback travels through it unchanged.
@@ -41,8 +54,28 @@ py::dict to_dict(SpectrumResult<T>&& r, bool with_left) {
   d["missed"] = r.missed;
   d["sweeps"] = r.sweeps;
   d["matvecs"] = r.matvecs;
+  d["method"] = method_name(r.method);
   d["stop_reason"] = r.stop_reason;
   d["warnings"] = r.warnings;
+  return d;
+}
+
+// The factor alone, for tests: A ~ F F^T.
+template <class T>
+py::dict rpcholesky(const std::shared_ptr<Operator<Cpu, T>>& op, Index rank, Index proposals, std::uint64_t seed) {
+  const auto cholesky = without_gil([&] {
+    auto c = std::make_unique<spectrum::PivotedCholesky<Cpu, T>>(*op, rank, seed);
+    while (c->size() < rank && c->step(proposals)) {
+    }
+    return c;
+  });
+  const Block<const T> F = cholesky->factor();
+  OwnedBlock<T> factor(F.rows, F.cols);
+  for (Index i = 0; i < F.rows; ++i) std::copy_n(F.row(i), F.cols, factor.data() + i * F.cols);
+  py::dict d;
+  d["factor"] = to_numpy(std::move(factor));
+  d["pivots"] = cholesky->pivots();
+  d["trace"] = cholesky->trace();
   return d;
 }
 
@@ -76,6 +109,7 @@ void bind(py::module_& m) {
           py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false, py::arg("keep_sweeps") = false,
           py::arg("seed") = 0, py::arg("start") = std::vector<double>{}, py::arg("callback") = py::none());
   }
+  m.def("rpcholesky", &rpcholesky<T>, py::arg("op"), py::arg("rank"), py::arg("proposals"), py::arg("seed") = 0);
 }
 
 }  // namespace

@@ -239,6 +239,7 @@ class DiagonalPass {
         Psi_(Psi),
         d_(Phi.cols),
         levels_(levels),
+        centred_(mean_phi != nullptr),
         m_(mean_phi, d_),
         k_(mean_psi, d_),
         squares_(levels.weights ? d_ : 1) {}
@@ -272,6 +273,7 @@ class DiagonalPass {
     if (levels_.weights) return add_levels(count, out, phi, psi, s);
     kernels.dots(s.b.data(), s.c.data(), count, d_, s.t.data());
     for (Index i = 0; i < count; ++i) out[0] += s.t[i] * s.t[i];
+    if (!centred_) return;
     kernels.weighted(s.t.data(), s.b.data(), count, d_, phi);
     kernels.weighted(s.t.data(), s.c.data(), count, d_, psi);
   }
@@ -279,20 +281,23 @@ class DiagonalPass {
   void add_levels(Index count, double* squares, double* phi, double* psi, Scratch& s) const {
     const Index size = count * d_;
     row_kernels<T>().level_squares(s.b.data(), s.c.data(), count, d_, squares);
-    if (s.wide.size() == 0) s.wide = Buffer<double>(3 * tile_rows * d_);
+    if (!centred_) return;
+    if (s.wide.size() == 0) s.wide = Buffer<double>(3 * tile_rows * d_ + 32 * (d_ + 16), 0.0);
     double *b = s.wide.data(), *c = b + size, *y = c + size;
     std::copy_n(s.b.data(), size, b);
     std::copy_n(s.c.data(), size, c);
-    row_kernels<double>().level_products(b, c, count, d_, levels_.weights, levels_.joint, y);
-    for (Index i = 0; i < size; ++i) {
-      phi[i % d_] += y[i] * b[i];
-      psi[i % d_] += y[i] * c[i];
-    }
+    row_kernels<double>().level_products(b, c, count, d_, levels_.weights, levels_.joint, y + size, y);
+    for (Index i = 0; i < size; i += d_)
+      for (Index j = 0; j < d_; ++j) {
+        phi[j] += y[i + j] * b[i + j];
+        psi[j] += y[i + j] * c[i + j];
+      }
   }
 
   MatrixView<const T> Phi_, Psi_;
   Index d_;
   Levels levels_;
+  bool centred_;
   Shift<T> m_, k_;
   Index squares_;
 };

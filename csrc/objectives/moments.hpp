@@ -40,7 +40,8 @@ Moments moments(MatrixView<const T> Phi, MatrixView<const T> Psi, const double* 
 struct DiagonalSums {
   // Without levels: (1) sum t_i^2. With: (d) the same of the leading columns, sum_i (sum_{k <= l} b_ik c_ik)^2.
   std::vector<double> squares;
-  // (d) sum_i t_i b_i and sum_i t_i c_i; with level weights W sum_i ((b_i o c_i) M) o b_i and ... o c_i (rows.hpp).
+  // With means, (d): sum_i t_i b_i and sum_i t_i c_i; with level weights W sum_i ((b_i o c_i) M) o b_i and ... o c_i
+  // (rows.hpp).
   std::vector<double> phi, psi;
 };
 

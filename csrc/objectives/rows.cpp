@@ -17,7 +17,7 @@ using objectives::ceil_div;
 using objectives::Shift;
 using objectives::side_by_side;
 
-constexpr Index tile_rows = 256;
+constexpr Index tile_rows = 512;
 
 // Where float32 intermediates of a gradient row could overflow or vanish although the row fits, the tile is computed in
 // float64. Entries within these bounds are safe: |embedding|, |small matrix|, |factor of a row|, |columns|.
@@ -110,7 +110,7 @@ class Computation {
         return Answer::not_safe;
     if (levels_.size())
       row_kernels<S>().level_products(s.b.data(), s.c.data(), count, p_, levels_.data(), rows_.levels.joint,
-                                      s.y.data());
+                                      s.y.data() + tile_rows * p_, s.y.data());
     bool finite = true;
     for (std::size_t o = 0; o < outputs_.size(); ++o) finite &= write(outputs_[o], factors_[o], begin, count, s);
     return finite ? Answer::finite : Answer::not_finite;
@@ -122,7 +122,7 @@ class Computation {
     s.b = Buffer<S>(tile_rows * p_);
     s.c = Buffer<S>(tile_rows * q_);
     s.product = Buffer<S>(tile_rows * widest);
-    s.y = Buffer<S>(levels_.size() ? tile_rows * p_ : 0);
+    s.y = Buffer<S>(levels_.size() ? tile_rows * p_ + 32 * (p_ + 16) : 0, S(0));
     s.f = Buffer<S>(tile_rows);
     s.g = Buffer<S>(tile_rows);
     s.row = Buffer<S>(widest);
@@ -144,7 +144,7 @@ class Computation {
   bool holds(const S* tile, Index count, Index cols, Scratch& s) const {
     if (std::is_same_v<S, double> || cols == 0) return true;
     std::fill_n(s.row.data(), cols, S(0));
-    row_kernels<S>().peaks(tile, count, cols, s.row.data());
+    row_kernels<S>().peaks(tile, cols, count, cols, s.row.data());
     return std::all_of(s.row.data(), s.row.data() + cols,
                        [](S peak) { return embedding_bounds.hold(static_cast<double>(peak)); });
   }
@@ -279,21 +279,27 @@ class ViewComputation {
         }
         row_kernels<S>().add(s.f.data(), other, count, d, s.product.data());
       }
-      const MatrixView<T> out = out_.of(j);
-      for (Index i = 0; i < count; ++i)
-        for (Index l = 0; l < d; ++l) {
-          out(begin + i, l) = static_cast<T>(s.product[i * d + l]);
-          finite &= std::isfinite(out(begin + i, l));
-        }
+      finite &= store(s.product.data(), count, begin, out_.of(j));
     }
     return finite ? Answer::finite : Answer::not_finite;
   }
 
  private:
+  static bool store(const S* rows, Index count, Index begin, MatrixView<T> out) {
+    bool finite = true;
+    for (Index i = 0; i < count; ++i)
+      for (Index l = 0; l < out.cols; ++l) {
+        const T x = static_cast<T>(rows[i * out.cols + l]);
+        finite &= x - x == T(0);
+        out(begin + i, l) = x;
+      }
+    return finite;
+  }
+
   // The products of two views and the factor must fit too, so the embeddings' bounds are narrower.
   bool holds(const S* tile, Index count) const {
     Buffer<S> peaks(A_.cols, S(0));
-    row_kernels<S>().peaks(tile, count, A_.cols, peaks.data());
+    row_kernels<S>().peaks(tile, A_.cols, count, A_.cols, peaks.data());
     constexpr Bounds narrow{1e-8, 1e8};
     return std::all_of(peaks.begin(), peaks.end(), [&](S peak) { return narrow.hold(static_cast<double>(peak)); });
   }

@@ -1,6 +1,7 @@
 #include "operators/compose.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -11,6 +12,12 @@ namespace eigencontext {
 namespace {
 
 Cost operator+(Cost a, Cost b) { return {a.flops + b.flops, a.bytes + b.bytes, std::max(a.workspace, b.workspace)}; }
+
+std::vector<double> gathered(const std::vector<double>& x, const Index* which, Index count) {
+  std::vector<double> y(static_cast<std::size_t>(count));
+  for (Index i = 0; i < count; ++i) y[i] = x[which[i]];
+  return y;
+}
 
 // What every composition shares: the shape, and bytes of a scratch block.
 template <class Backend, class T>
@@ -74,6 +81,21 @@ class Scaled final : public Composition<Backend, T> {
 
   bool symmetric() const override { return A_->symmetric() && left_ == right_; }
 
+  bool has_entries() const override { return A_->has_entries() && left_ == right_; }
+  void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
+    A_->entries(rows, columns, Y);
+    if (left_.empty()) return;
+    scale(rows ? gathered(left_, rows, Y.rows) : left_, Y);
+    Backend::template scale_columns<T>(gathered(right_, columns, Y.cols).data(), Y);
+  }
+  void diagonal(double* d, double* rounding) const override {
+    A_->diagonal(d, rounding);
+    for (std::size_t i = 0; i < left_.size(); ++i) {
+      d[i] *= left_squared_[i];
+      rounding[i] *= left_squared_[i];
+    }
+  }
+
  private:
   std::vector<double> middle_weights(const double* w) const {
     if (!w) return left_squared_;
@@ -107,7 +129,7 @@ class Deflated final : public Composition<Backend, T> {
         A_(std::move(A)),
         u_(column(u)),
         v_(column(v)),
-        same_vectors_(u == v) {}
+        sign_(sign_between(u, v)) {}
 
   Cost cost(Index b) const override {
     Cost cost = A_->cost(b);
@@ -142,7 +164,26 @@ class Deflated final : public Composition<Backend, T> {
     Backend::template update<T>(1.0, basis, coefficients.data(), 1.0, Z);
   }
 
-  bool symmetric() const override { return A_->symmetric() && same_vectors_; }
+  bool symmetric() const override { return A_->symmetric() && sign_ != 0; }
+
+  bool has_entries() const override { return A_->has_entries() && sign_ != 0; }
+  void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
+    A_->entries(rows, columns, Y);
+    std::vector<double> v(static_cast<std::size_t>(Y.cols));
+    Backend::template gather_rows<T>(v_.view(), columns, Y.cols, v.data());
+    if (!rows) return Backend::template update<T>(-1.0, u_.view(), v.data(), 1.0, Y);
+    std::vector<double> u(static_cast<std::size_t>(Y.rows));
+    Backend::template gather_rows<T>(u_.view(), rows, Y.rows, u.data());
+    Backend::template update<T>(-1.0, column(u).view(), v.data(), 1.0, Y);
+  }
+  void diagonal(double* d, double* rounding) const override {
+    A_->diagonal(d, rounding);
+    for (Index i = 0; i < this->rows(); ++i) {
+      const double square = static_cast<double>(u_(i, 0)) * static_cast<double>(u_(i, 0));
+      d[i] -= sign_ * square;
+      rounding[i] += std::numeric_limits<T>::epsilon() * square;
+    }
+  }
 
  private:
   struct Correction {
@@ -154,6 +195,12 @@ class Deflated final : public Composition<Backend, T> {
     Array X(static_cast<Index>(x.size()), 1);
     std::transform(x.begin(), x.end(), X.data(), [](double xi) { return static_cast<T>(xi); });
     return X;
+  }
+
+  static int sign_between(const std::vector<double>& u, const std::vector<double>& v) {
+    if (u == v) return 1;
+    const auto opposite = [](double a, double b) { return a == -b; };
+    return std::equal(u.begin(), u.end(), v.begin(), v.end(), opposite) ? -1 : 0;
   }
 
   // Y -= u (v^T X).
@@ -188,7 +235,7 @@ class Deflated final : public Composition<Backend, T> {
 
   Part A_;
   Array u_, v_;
-  bool same_vectors_;
+  int sign_;  // A - sign_ u u^T; 0 where v is neither u nor -u
   mutable std::mutex mutex_;
   mutable std::shared_ptr<const Correction> plain_;
 };

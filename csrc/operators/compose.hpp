@@ -12,7 +12,7 @@ namespace eigencontext {
 template <class Backend, class T>
 OperatorPtr<Backend, T> make_scaled(OperatorPtr<Backend, T> A, std::vector<double> left, std::vector<double> right);
 
-// A - u v^T. Symmetric if A is and u == v.
+// A - u v^T. Symmetric if A is and v is u or -u.
 template <class Backend, class T>
 OperatorPtr<Backend, T> make_deflated(OperatorPtr<Backend, T> A, std::vector<double> u, std::vector<double> v);
 

@@ -60,12 +60,12 @@ class Csr final : public Operator<Cpu, T> {
 
  private:
   void store_transpose() {
-    const Index entries = static_cast<Index>(A_.offsets[A_.rows]);
-    offsets_ = Buffer<Int>(A_.cols + 1);
+    const Index entries = static_cast<Index>(A_.offsets[A_.rows]), bands = Cpu::csr_bands(A_);
+    offsets_ = Buffer<Int>(bands * A_.cols + 1);
     indices_ = Buffer<Int>(entries);
     values_ = Buffer<T>(entries);
-    Cpu::csr_transpose(A_, offsets_.data(), indices_.data(), values_.data());
-    transpose_ = {offsets_.data(), indices_.data(), values_.data(), A_.cols, A_.rows};
+    Cpu::csr_transpose(A_, bands, offsets_.data(), indices_.data(), values_.data());
+    transpose_ = {offsets_.data(), indices_.data(), values_.data(), bands * A_.cols, A_.rows};
   }
 
   CsrView<T, Int> A_, transpose_;

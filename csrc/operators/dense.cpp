@@ -1,7 +1,12 @@
 #include "operators/dense.hpp"
 
+#include <algorithm>
 #include <atomic>
+#include <cmath>
+#include <limits>
 #include <utility>
+
+#include "base/parallel.hpp"
 
 namespace eigencontext {
 namespace {
@@ -38,6 +43,21 @@ class Dense final : public Operator<Cpu, T> {
   Index reads() const override { return reads_; }
 
   bool symmetric() const override { return symmetric_; }
+
+  bool has_entries() const override { return symmetric_; }
+  void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
+    constexpr Index chunk = 256;
+    parallel_for((Y.rows + chunk - 1) / chunk, [&](Index c, int) {
+      for (Index i = c * chunk; i < std::min(Y.rows, (c + 1) * chunk); ++i)
+        for (Index j = 0; j < Y.cols; ++j) Y(i, j) = A_(rows ? rows[i] : i, columns[j]);
+    });
+  }
+  void diagonal(double* d, double* rounding) const override {
+    for (Index i = 0; i < A_.rows; ++i) {
+      d[i] = static_cast<double>(A_(i, i));
+      rounding[i] = std::numeric_limits<T>::epsilon() * std::abs(d[i]);
+    }
+  }
 
  private:
   MatrixView<const T> A_;

@@ -34,6 +34,13 @@ class Operator {
   // How often stored data have been read from one end to the other; 0 where nothing is stored here.
   virtual Index reads() const { return 0; }
 
+  // Optional, for what the owner holds to be symmetric positive semidefinite: single entries, which pivoted Cholesky
+  // asks for. Y(i, j) = A(rows[i], columns[j]); rows null: all of them, in order.
+  virtual bool has_entries() const { return false; }
+  virtual void entries(const Index* /*rows*/, const Index* /*columns*/, Block<Scalar> /*Y*/) const {}
+  // d[i] = A(i, i). rounding[i]: entry (i, j) is known up to about sqrt(rounding[i] rounding[j]).
+  virtual void diagonal(double* /*d*/, double* /*rounding*/) const {}
+
   // A promise of the owner, used by eigh: A = A^T.
   virtual bool symmetric() const { return false; }
 };

@@ -32,12 +32,21 @@ constexpr Index tile_stride = tile_cols<S> + 64 / sizeof(S);
 // Blocks of about a sixteenth of the points, multiples of 64 (a whole number of panels), by shape alone.
 Index block_size(Index n, Index largest) { return std::clamp(ceil_div(ceil_div(n, 16), 64) * 64, Index{64}, largest); }
 
+// A power of two near 1 / h: points in these units lose no bit, and their squares stay in range.
+double unit(double h) { return std::ldexp(1.0, std::clamp(-std::ilogb(h), -1022, 1023)); }
+
+// Would a sum of terms of this size lose more than 1e-4 of a unit in T? (Errors follow the terms, not the sum.)
+template <class T>
+bool cancels(double size) {
+  return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
+}
+
 // Points in the precision S of the scores.
 template <class S>
 struct Points {
   Index count = 0;
   Buffer<S> rows;     // packed rows of features
-  Buffer<S> panels;   // laplacian: the same, feature by feature
+  Buffer<S> panels;   // where distances are summed from differences: the same, feature by feature
   Buffer<S> offsets;  // rbf: -|x|^2 / 2 of the scaled, centred points
 };
 
@@ -99,7 +108,7 @@ class Pairwise final : public Operator<Cpu, T> {
 
   Cost cost(Index b) const override {
     const double n = static_cast<double>(rows()), m = static_cast<double>(cols()), p = static_cast<double>(p_);
-    const double score = (options_.kind == Kind::laplacian ? 3 : 2) * p;
+    const double score = (from_differences() ? 3 : 2) * p;
     Cost cost;
     cost.flops = n * m * (score * (symmetric_ ? 0.5 : 1.0) + 2.0 * static_cast<double>(b));
     cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
@@ -126,8 +135,58 @@ class Pairwise final : public Operator<Cpu, T> {
     reduce(col_block_, row_block_, cols(), rows(), Z, add);
   }
 
+  bool has_entries() const override { return symmetric_ && options_.kind != Kind::polynomial; }
+  void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
+    const Points<S> some = rows ? gathered(rows, Y.rows) : Points<S>{}, a = gathered(columns, Y.cols);
+    const Points<S>& x = rows ? some : x_;
+    Buffer<S> room(num_threads() * workspace_size());
+    parallel_for(ceil_div(Y.rows, tile_rows), [&](Index chunk, int worker) {
+      const Index i0 = chunk * tile_rows, ni = std::min(tile_rows, Y.rows - i0);
+      for (Index j0 = 0; j0 < Y.cols; j0 += tile_cols<S>) {
+        const Index nj = std::min(tile_cols<S>, Y.cols - j0);
+        const Block<S> K{room.data() + worker * workspace_size(), ni, nj, tile_stride<S>};
+        score(x, i0, a, j0, K);
+        map(x, i0, a, j0, K);
+        for (Index i = 0; i < ni; ++i) std::copy_n(K.row(i), nj, Y.row(i0 + i) + j0);
+      }
+    });
+    for (Index j = 0; j < Y.cols; ++j) {
+      const T value = static_cast<T>(own_similarity(columns[j]));
+      if (!rows) Y(columns[j], j) = value;
+      for (Index i = 0; rows && i < Y.rows; ++i)
+        if (rows[i] == columns[j]) Y(i, j) = value;
+    }
+  }
+  // The exponent of rbf, -|x - a|^2 / 2, is a difference of terms as large as |x|^2.
+  void diagonal(double* d, double* rounding) const override {
+    for (Index i = 0; i < this->rows(); ++i) {
+      d[i] = own_similarity(i);
+      const double terms = x_.offsets.size() > 0 && std::is_same_v<T, S> ? -4.0 * x_.offsets[i] : 0.0;
+      rounding[i] = std::numeric_limits<T>::epsilon() * (1 + terms);
+    }
+  }
+
  private:
   const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
+  // laplacian, and rbf where |x|^2 + |a|^2 - 2 x.a would cancel.
+  bool from_differences() const { return x_.panels.size() > 0; }
+
+  // k(x, x), exactly.
+  double own_similarity(Index i) const { return options_.kind == Kind::cosine && is_zero(i) ? 0.5 : 1.0; }
+
+  Points<S> gathered(const Index* which, Index count) const {
+    Points<S> some;
+    some.count = count;
+    some.rows = Buffer<S>(count * p_);
+    for (Index i = 0; i < count; ++i) std::copy_n(x_.rows.data() + which[i] * p_, p_, some.rows.data() + i * p_);
+    if (x_.offsets.size() > 0) {
+      some.offsets = Buffer<S>(count);
+      for (Index i = 0; i < count; ++i) some.offsets[i] = x_.offsets[which[i]];
+    }
+    if (from_differences())
+      some.panels = points::pack_panels<S>(MatrixView<const S>{some.rows.data(), count, p_, p_, 1}, 1);
+    return some;
+  }
 
   // A tile of scores, and where T differs, its copy in T.
   static constexpr Index workspace_size() { return tile_rows * tile_stride<S> * (std::is_same_v<T, S> ? 1 : 2); }
@@ -150,8 +209,8 @@ class Pairwise final : public Operator<Cpu, T> {
 
   Block<const T> make_tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
     const Block<S> K{room, ni, nj, tile_stride<S>};
-    score(i0, j0, K);
-    map(i0, j0, K);
+    score(x_, i0, columns(), j0, K);
+    map(x_, i0, columns(), j0, K);
     if (symmetric_ && i0 == j0) make_symmetric(i0, K);
     if constexpr (std::is_same_v<T, S>) {
       return K;
@@ -163,32 +222,35 @@ class Pairwise final : public Operator<Cpu, T> {
     }
   }
 
-  // laplacian: -|x - a|_1 / h. The others: alpha x.a.
-  void score(Index i0, Index j0, Block<S> K) const {
-    const Points<S>& a = columns();
-    if (options_.kind == Kind::laplacian) {
+  // The exponent where distances are summed from differences. The others: alpha x.a.
+  void score(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
+    if (from_differences()) {
       constexpr Index width = cpu::panel_width<S>;
+      const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
+      const bool rbf = options_.kind == Kind::rbf;
+      const double h = options_.bandwidth * (rbf ? unit(options_.bandwidth) : 1);
       // A finite scale: infinity times a distance of 0 would be NaN.
-      const double scale = std::max<double>(-1 / options_.bandwidth, std::numeric_limits<S>::lowest());
-      cpu::tile_kernels<S>().l1_distances(static_cast<S>(scale), x_.rows.data() + i0 * p_, K.rows, p_,
-                                          a.panels.data() + j0 * p_, ceil_div(K.cols, width), K.data, K.stride);
+      const double scale = std::max<double>(rbf ? -0.5 / (h * h) : -1 / h, std::numeric_limits<S>::lowest());
+      const auto distances = rbf ? kernels.squared_distances : kernels.l1_distances;
+      distances(static_cast<S>(scale), x.rows.data() + i0 * p_, K.rows, p_, a.panels.data() + j0 * p_,
+                ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
     if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
-    const Block<const S> A{x_.rows.data() + i0 * p_, K.rows, p_, p_};
+    const Block<const S> A{x.rows.data() + i0 * p_, K.rows, p_, p_};
     const Block<const S> B{a.rows.data() + j0 * p_, K.cols, p_, p_};
     Cpu::tile_scores<S>(alpha, A, B, S(0), K);
   }
 
-  void map(Index i0, Index j0, Block<S> K) const {
+  void map(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
     for (Index i = 0; i < K.rows; ++i) {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          kernels.exponents(x_.offsets[i0 + i], columns().offsets.data() + j0, row, K.cols);
+          if (!from_differences()) kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:
@@ -208,8 +270,7 @@ class Pairwise final : public Operator<Cpu, T> {
   void make_symmetric(Index i0, Block<S> K) const {
     for (Index i = 0; i < K.rows; ++i) {
       for (Index j = 0; j < i; ++j) K(i, j) = K(j, i);
-      if (options_.kind == Kind::rbf) K(i, i) = S(1);
-      if (options_.kind == Kind::cosine) K(i, i) = is_zero(i0 + i) ? S(0.5) : S(1);
+      if (options_.kind == Kind::rbf || options_.kind == Kind::cosine) K(i, i) = static_cast<S>(own_similarity(i0 + i));
     }
   }
 
@@ -302,6 +363,7 @@ void check(const KernelOptions& options) {
     throw ArgumentError("degree", std::to_string(options.degree), "an integer of at least 0");
 }
 
+// `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are.
 template <class T, class S>
 Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre,
                const Buffer<double>& squares) {
@@ -309,12 +371,17 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
   out.count = X.rows;
   switch (options.kind) {
     case Kind::rbf:
+      if (squares.size() == 0) {
+        out.panels = points::pack_panels<S>(X, unit(options.bandwidth));
+        out.rows = points::pack<S>(X, nullptr, unit(options.bandwidth));
+        break;
+      }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
       out.offsets = Buffer<S>(X.rows);
       for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>(-0.5 * squares[i]);
       break;
     case Kind::laplacian:
-      out.panels = points::pack_panels<S>(X);
+      out.panels = points::pack_panels<S>(X, 1);
       [[fallthrough]];
     case Kind::polynomial:
       out.rows = points::pack<S>(X, nullptr, 1);
@@ -334,16 +401,23 @@ OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, 
   check(options);
   const bool symmetric = A.rows == 0;
   Buffer<double> centre, x_squares, a_squares;
-  bool cancels = false;
+  double size = 0;  // bound of the terms of a score
   if (options.kind == Kind::rbf) {
     centre = points::mean(symmetric ? X : A);
     x_squares = points::squared_norms(X, centre.data(), 1 / options.bandwidth);
     if (!symmetric) a_squares = points::squared_norms(A, centre.data(), 1 / options.bandwidth);
     const double x = points::largest(x_squares), a = symmetric ? x : points::largest(a_squares);
-    const double size = std::sqrt(x * a) + 0.5 * x + 0.5 * a;  // bound of |x.a| + |x|^2 / 2 + |a|^2 / 2
+    size = std::sqrt(x * a) + 0.5 * x + 0.5 * a;  // |x.a| + |x|^2 / 2 + |a|^2 / 2
     if (!std::isfinite(size))
       throw ArgumentError("bandwidth", std::to_string(options.bandwidth), "one that does not overflow for these data");
-    cancels = 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
+    if (cancels<double>(size)) {  // to pack(): differences
+      x_squares = Buffer<double>();
+      a_squares = Buffer<double>();
+    }
+  } else if (options.kind == Kind::polynomial) {
+    const double x = std::sqrt(points::largest(points::squared_norms(X, nullptr, 1)));
+    const double a = symmetric ? x : std::sqrt(points::largest(points::squared_norms(A, nullptr, 1)));
+    size = x * a / static_cast<double>(std::max<Index>(X.cols, 1)) + std::abs(options.coef0);
   }
   const auto make = [&](auto zero) -> OperatorPtr<Cpu, T> {
     using S = decltype(zero);
@@ -351,7 +425,7 @@ OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, 
     if (!symmetric) a = pack<T, S>(A, options, centre.data(), a_squares);
     return std::make_shared<Pairwise<T, S>>(X.cols, std::move(x), std::move(a), symmetric, options, keep);
   };
-  return cancels ? make(double{}) : make(T{});
+  return cancels<T>(size) ? make(double{}) : make(T{});
 }
 
 template OperatorPtr<Cpu, float> make_pairwise(MatrixView<const float>, MatrixView<const float>, const KernelOptions&,

@@ -124,7 +124,7 @@ Buffer<S> pack_normalised(MatrixView<const T> X) {
 
 // Feature by feature in panels of panel_width points (tiles.hpp), the last one filled up with zeros.
 template <class S, class T>
-Buffer<S> pack_panels(MatrixView<const T> X) {
+Buffer<S> pack_panels(MatrixView<const T> X, double scale) {
   constexpr Index width = cpu::panel_width<S>;
   const Index panels = ceil_div(X.rows, width);
   Buffer<S> out(panels * width * X.cols);
@@ -133,7 +133,7 @@ Buffer<S> pack_panels(MatrixView<const T> X) {
     for (Index f = 0; f < X.cols; ++f)
       for (Index j = 0; j < width; ++j) {
         const Index i = q * width + j;
-        panel[f * width + j] = i < X.rows ? static_cast<S>(X(i, f)) : S(0);
+        panel[f * width + j] = i < X.rows ? static_cast<S>(scale * static_cast<double>(X(i, f))) : S(0);
       }
   });
   return out;

@@ -21,6 +21,7 @@ struct Ritz {
 struct Probe {
   bool found = false;   // a value above the limit
   double left_out = 0;  // estimate of ||A (I - V V^T)||_F^2
+  double next = 0;      // the largest value besides the k wanted ones
 };
 
 // T = X[:, :Q.rows] Q in its own memory.
@@ -58,8 +59,8 @@ OwnedBlock<Scalar> columns(Block<const Scalar> X, Index from, Index count) {
 //   [ cross^T        T   ]
 // A missing vector may lie partly in either: each alone can be below the limit that both together exceed. Returns the X
 // rows (X.cols x found) of the eigenvectors above `limit`, at most `most` of them; the wanted ones stay out, so
-// rounding is relative to what is left.
-inline Small above_limit(const Small& rest, const Small& cross, const Small& T, double limit, Index most) {
+// rounding is relative to what is left. The largest eigenvalue goes to `top`.
+inline Small above_limit(const Small& rest, const Small& cross, const Small& T, double limit, Index most, double& top) {
   const Index r = static_cast<Index>(rest.size()), c = static_cast<Index>(std::lround(std::sqrt(T.size()))), n = r + c;
   Small G(static_cast<std::size_t>(n * n), 0.0), theta(static_cast<std::size_t>(n));
   for (Index i = 0; i < r; ++i) {
@@ -69,6 +70,7 @@ inline Small above_limit(const Small& rest, const Small& cross, const Small& T, 
   for (Index i = 0; i < c; ++i)
     for (Index j = 0; j < c; ++j) G[(r + i) * n + r + j] = (T[i * c + j] + T[j * c + i]) / 2;
   host::eigh(n, G.data(), theta.data());
+  top = theta.back();
   const Index count = std::count_if(theta.begin(), theta.end(), [&](double value) { return value > limit; });
   const Index found = std::min(count, most);
   Small Q(static_cast<std::size_t>(c * found));

@@ -65,7 +65,7 @@ Triplets<Scalar> full_svd(Guarded<Backend, Scalar>& A, Run& run) {
     t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
   }
   run.left_out = missed_mass(total, s, k);
-  run.next_value = k < m ? s[k] : -1;
+  run.next_value = next_of(s, k);
   run.sweeps += 1;
   return t;
 }
@@ -89,7 +89,7 @@ Triplets<Scalar> full_eigh(Guarded<Backend, Scalar>& A, Run& run) {
   A.multiply(std::as_const(t.right).view(), t.image.view());
   t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
   run.left_out = missed_mass(total, w, k);
-  run.next_value = k < n ? w[k] : -1;
+  run.next_value = next_of(w, k);
   run.sweeps += 1;
   return t;
 }

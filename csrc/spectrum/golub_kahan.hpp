@@ -141,7 +141,8 @@ class GolubKahan {
       rest[i] = values_[k + i] * values_[k + i];
       for (Index j = 0; j < size_; ++j) P[i * size_ + j] = values_[k + i] * P_[j * size_ + k + i];
     }
-    const Small Q = above_limit(rest, product(r, size_, 2 * c, P.data(), UtY.data()), T, limit * limit, c);
+    const Small Q = above_limit(rest, product(r, size_, 2 * c, P.data(), UtY.data()), T, limit * limit, c, probe.next);
+    probe.next = std::sqrt(std::max(probe.next, 0.0));
     const Index joined = join_next<Backend, Scalar>(V, size_, next, X, Q, right_);
     width_ += joined;
     probe.found = joined > 0;

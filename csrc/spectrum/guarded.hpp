@@ -15,7 +15,7 @@
 
 namespace eigencontext::spectrum {
 
-// Thrown by the first product of a random block that is exactly 0 (with probability 1 the operator is 0).
+// Thrown by measure(): the product with a Gaussian column is exactly 0 (with probability 1 the operator is 0).
 struct ZeroOperator {};
 
 template <class Backend, class Scalar>
@@ -31,7 +31,7 @@ class Guarded {
   double scale() const { return scale_; }
   Index matvecs() const { return matvecs_; }
 
-  // Y = A X / scale. The first block multiplied must be (partly) random: it sets the scale.
+  // Y = A X / scale. The first block multiplied sets the scale, unless it is all in the null space.
   void multiply(Block<const Scalar> X, Block<Scalar> Y) {
     const bool first = !measured_;
     apply(transposed_ ? Kind::right : Kind::left, 1, X, Y);
@@ -52,7 +52,9 @@ class Guarded {
     OwnedBlock<Scalar> x(cols(), 1), y(rows(), 1);
     Fresh{seed_ + 0x6d656173u}.template fill<Backend>(x.view());
     eigencontext::spectrum::scale<Backend>(1 / std::sqrt(static_cast<double>(cols())), x.view());
+    gaussian_ = true;
     multiply(x.view(), y.view());
+    gaussian_ = false;
   }
 
  private:
@@ -89,7 +91,7 @@ class Guarded {
     const double norm = largest_column(Y) / std::max(largest_column(X), std::numeric_limits<double>::min());
     measured_ = true;
     if (norm == 0) {
-      if (X.cols == 1) throw ZeroOperator();
+      if (gaussian_) throw ZeroOperator();
       measured_ = false;  // a start column of the caller's may hide it: ask a Gaussian one
       measure();
       return 1;  // Y is 0 anyway
@@ -117,7 +119,7 @@ class Guarded {
   bool transposed_;
   std::uint64_t seed_;
   double scale_ = 1;
-  bool measured_ = false;
+  bool measured_ = false, gaussian_ = false;
   Index matvecs_ = 0;
 };
 

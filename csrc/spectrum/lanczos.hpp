@@ -123,7 +123,8 @@ class Lanczos {
     for (Index i = 0; i < r; ++i)
       for (Index j = 0; j < size_; ++j) S[i * size_ + j] = S_[j * size_ + k + i];
     const Small cross = product(r, size_, X.cols, S.data(), VtY.data());
-    const Small Q = above_limit(rest, cross, T, fused ? limit * limit : limit, c);
+    const Small Q = above_limit(rest, cross, T, fused ? limit * limit : limit, c, probe.next);
+    if (fused) probe.next = std::sqrt(std::max(probe.next, 0.0));
     const Index joined = join_next<Backend, Scalar>(V, size_, next, X, Q, fresh_);
     width_ += joined;
     probe.found = joined > 0;

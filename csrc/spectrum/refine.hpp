@@ -122,7 +122,7 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
     if (total < 0)  // the first block is random: E ||A V||_F^2 = (w / m) ||A||_F^2
       total = sum_of_squares(t.values.data(), w) * static_cast<double>(A.cols()) / static_cast<double>(w);
     run.left_out = missed_mass(total, t.values, k);
-    run.next_value = t.right.cols() > k ? t.values[k] : -1;
+    run.next_value = next_of(t.values, k);
     std::vector<double> residuals(t.residuals.begin(), t.residuals.begin() + k);
     for (double& r : residuals) r *= A.scale();
     if (run.report(t.right.cols(), residuals)) return Outcome::callback;
@@ -135,7 +135,7 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
       const double kth = std::abs(t.values[k - 1]),
                    gain = std::accumulate(wider.values.begin(), wider.values.begin() + k, 0.0) -
                           std::accumulate(t.values.begin(), t.values.begin() + k, 0.0);
-      run.next_value = wider.values[k];
+      run.next_value = next_of(wider.values, k);
       if (gain <= run.options.tol * kth + run.floor(wider.largest)) return Outcome::converged;
       lowest = std::min(lowest, wider.values.back());
       t = std::move(wider);

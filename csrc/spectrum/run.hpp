@@ -6,14 +6,16 @@
 #include <chrono>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "spectrum/basis.hpp"
 #include "spectrum/spectrum.hpp"
 
 namespace eigencontext::spectrum {
 
-// no_room: the space has too few dimensions to go on. unsuitable: a value too small for the squared operator.
-enum class Outcome { converged, max_sweeps, callback, no_room, unsuitable };
+// max_basis: the rank asked for was reached. no_room: the space has too few dimensions to go on. unsuitable: a value
+// too small for the squared operator.
+enum class Outcome { converged, max_sweeps, max_basis, callback, no_room, unsuitable };
 
 struct Run {
   const SpectrumOptions& options;
@@ -22,9 +24,11 @@ struct Run {
   double eps = 0;           // of the scalar
   std::chrono::steady_clock::time_point begin = std::chrono::steady_clock::now();
   Index sweeps = 0;
+  Method method = options.method;  // the one in use
   // The share of a limit that an estimated residual must reach, so that the true one holds after rounding.
   double strictness = 0.9;
-  double left_out = -1, next_value = -1;  // ||A||_F^2 - sum s^2 (-1: unknown); the (k+1)-th value (-1: none)
+  double left_out = -1;                             // ||A||_F^2 - sum s^2 (-1: unknown)
+  std::optional<double> next_value = std::nullopt;  // the (k+1)-th value
 
   double floor(double largest) const { return floor_factor * largest; }
   bool holds(double value, double residual, double largest) const {
@@ -61,6 +65,11 @@ struct Run {
 inline double missed_mass(double total, const std::vector<double>& values, Index k) {
   for (Index i = 0; i < std::min<Index>(k, static_cast<Index>(values.size())); ++i) total -= values[i] * values[i];
   return std::max(total, 0.0);
+}
+
+inline std::optional<double> next_of(const std::vector<double>& values, Index k) {
+  if (static_cast<Index>(values.size()) <= k) return std::nullopt;
+  return values[static_cast<std::size_t>(k)];
 }
 
 // A large projected problem can cost as much as a sweep of a small operator, so it is not solved after every sweep: a
@@ -113,7 +122,7 @@ Outcome search(Space& space, Run& run, Index dimensions, const double& scale) {
     }
     const double first_total = space.first_mass() * static_cast<double>(dimensions) / static_cast<double>(run.block);
     run.left_out = missed_mass(std::max(first_total, space.basis_mass()), now.values, k);
-    run.next_value = space.size() > k ? now.values[k] : -1;
+    run.next_value = next_of(now.values, k);
     std::vector<double> residuals = now.residuals;
     for (double& r : residuals) r *= scale;
     if (run.report(space.size(), residuals)) return Outcome::callback;
@@ -123,6 +132,7 @@ Outcome search(Space& space, Run& run, Index dimensions, const double& scale) {
       const double kth = now.values[k - 1];
       const Probe probe = space.probe(k, kth + run.options.tol * std::abs(kth) + run.floor(now.largest));
       run.left_out = missed_mass(space.basis_mass() + probe.left_out, now.values, k);
+      if (run.next_value < probe.next) run.next_value = probe.next;
       if (!probe.found) return Outcome::converged;
       if (!space.fits(k)) return Outcome::no_room;
     }

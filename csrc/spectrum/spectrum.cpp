@@ -7,6 +7,7 @@
 #include "spectrum/golub_kahan.hpp"
 #include "spectrum/lanczos.hpp"
 #include "spectrum/refine.hpp"
+#include "spectrum/rpcholesky.hpp"
 #include "spectrum/run.hpp"
 
 namespace eigencontext {
@@ -78,16 +79,17 @@ OwnedBlock<Scalar> first_columns(const OwnedBlock<Scalar>& X, Index k) {
   return Y;
 }
 
-// Fewer Ritz vectors than k (stopped early): random columns complete them.
+// Ritz vectors made orthonormal to rounding: every restart takes a little of that away. Fewer than k (stopped early)
+// are completed by random columns.
 template <class Backend, class Scalar>
 OwnedBlock<Scalar> completed(OwnedBlock<Scalar> V, Index k, Fresh& fresh) {
-  if (V.cols() >= k) return V;
   const Index have = V.cols();
-  OwnedBlock<Scalar> X(V.rows(), k);
-  copy<Backend, Scalar>(std::as_const(V).view(), X.view().col_range(0, have));
-  fresh.fill<Backend>(X.view().col_range(have, k - have));
-  orthonormalise<Backend, Scalar>(X.view(), have, k - have, 1e-3, fresh, nullptr, nullptr);
-  return X;
+  if (have < k) {
+    widen<Backend, Scalar>(V, have, k);
+    fresh.fill<Backend>(V.view().col_range(have, k - have));
+  }
+  orthonormalise<Backend, Scalar>(V.view(), 0, V.cols(), 1e-3, fresh, nullptr, nullptr);
+  return V;
 }
 
 template <class Scalar>
@@ -116,7 +118,16 @@ Solved<Scalar> search_and_refine(Space& space, Run& run, Index dimensions, const
 }
 
 const char* name(Outcome outcome) {
-  return outcome == Outcome::converged ? "converged" : outcome == Outcome::callback ? "callback" : "max_sweeps";
+  switch (outcome) {
+    case Outcome::converged:
+      return "converged";
+    case Outcome::callback:
+      return "callback";
+    case Outcome::max_basis:
+      return "max_basis";
+    default:
+      return "max_sweeps";
+  }
 }
 
 // The entry of largest magnitude of each column of X is made positive, on ties the first within 1e-6 of it; the columns
@@ -164,11 +175,12 @@ SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar
   result.right = std::move(t.right);
   result.missed = std::max(run.left_out, 0.0) * A.scale() * A.scale();
   result.sweeps = run.sweeps;
+  result.method = run.method;
   result.matvecs = A.matvecs();
   result.stop_reason = name(outcome);
   const double kth = t.values[k - 1], error = t.residuals[k - 1];
-  const bool has_next = singular ? run.next_value > 0 && kth > floor : run.next_value != -1;
-  if (has_next && kth - run.next_value <= std::max(error, floor))
+  const bool has_next = run.next_value && (!singular || (*run.next_value > 0 && kth > floor));
+  if (has_next && kth - *run.next_value <= std::max(error, floor))
     result.warnings.push_back("value " + std::to_string(k) +
                               " is within its error of the next one: a member of a tight cluster may be left out");
   return result;
@@ -196,6 +208,7 @@ SpectrumResult<Scalar> zero_result(const Guarded<Backend, Scalar>& A, Index k, I
 
 template <class Backend, class Scalar>
 Solved<Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) {
+  run.method = Method::full;
   Solved<Scalar> solved{singular ? full_svd(A, run) : full_eigh(A, run)};
   Triplets<Scalar>& t = solved.triplets;
   solved.exact = true;
@@ -214,6 +227,7 @@ constexpr double full_is_cheap = 1 << 20, full_is_possible = 1 << 26;  // entrie
 
 template <class Backend, class Scalar>
 Solved<Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
+  run.method = Method::gram;
   double total = 0;
   const Index extra = std::max<Index>(8, run.k / 4);
   OwnedBlock<Scalar> V = gram_vectors(A, std::min(A.cols(), run.k + extra), total);
@@ -250,6 +264,20 @@ Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fres
   return solved;
 }
 
+// So far A^T u = s v holds to rounding, u and v of the matrix asked for, where that was transposed; A v = s u is what
+// was promised.
+template <class Backend, class Scalar>
+void refine_turned(Guarded<Backend, Scalar>& A, Solved<Scalar>& solved, const Run& run, Fresh& fresh) {
+  Triplets<Scalar>& t = solved.triplets;
+  const double largest = t.largest;
+  A.turn();
+  t = refine_svd(A, completed<Backend>(first_columns(t.left, run.k), run.k, fresh), fresh);
+  A.turn();
+  std::swap(t.left, t.right);
+  t.largest = std::max(t.largest, largest);
+  solved.exact = true;
+}
+
 template <class Backend, class Scalar>
 Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, OwnedBlock<Scalar> start) {
   GolubKahan<Backend, Scalar> space(A, start.view(), run.max_basis, fresh.seed);
@@ -259,16 +287,16 @@ Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
     const Ritz ritz = space.ritz(k);
     const Index have = std::min(k, space.size());
     Triplets<Scalar>& t = s.triplets;
-    // A transposed operator's triplets are refined after they are turned back.
     if (((run.options.verify || run.options.keep_sweeps) && !A.transposed()) || have < k) {
       t = refine_svd(A, completed<Backend>(space.right(have), k, fresh), fresh);
     } else {
-      t.left = space.left(k);
-      t.right = space.right(k);
+      t.left = completed<Backend>(space.left(k), k, fresh);
+      t.right = completed<Backend>(space.right(k), k, fresh);
       t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
       t.residuals = ritz.residuals;
     }
     t.largest = std::max(t.largest, ritz.largest);
+    if (A.transposed()) refine_turned(A, s, run, fresh);
   });
   if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, true);
   return solved;
@@ -313,7 +341,7 @@ Solved<Scalar> solve_lanczos(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh
     if (run.options.verify || have < k) {
       t = refine_eigh(A, completed<Backend>(space.right(have), k, fresh));
     } else {
-      t.right = space.right(k);
+      t.right = completed<Backend>(space.right(k), k, fresh);
       t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
       t.residuals = ritz.residuals;
     }
@@ -329,10 +357,58 @@ void check(Index k, Index dimensions, const SpectrumOptions& options) {
   if (!(options.tol >= 0)) throw ArgumentError("tol", std::to_string(options.tol), "at least 0");
 }
 
+template <class Backend, class Scalar>
+Outcome factorise(PivotedCholesky<Backend, Scalar>& cholesky, Index rank, Run& run) {
+  while (cholesky.size() < rank) {
+    if (!cholesky.step(run.block)) return Outcome::converged;  // nothing but rounding is left
+    ++run.sweeps;
+    const std::vector<double> bounds(static_cast<std::size_t>(run.k), cholesky.trace());
+    if (run.report(cholesky.size(), bounds)) return Outcome::callback;
+  }
+  return Outcome::max_basis;
+}
+
+template <class Backend, class Scalar>
+SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
+  const Index n = op.rows(), rank = options.max_basis > 0 ? options.max_basis : std::min(2 * k, n);
+  if (!op.has_entries())
+    throw ArgumentError("method", "rpcholesky", "it for positive semidefinite operators that give single entries");
+  if (rank < k || rank > n)
+    throw ArgumentError("max_basis", std::to_string(rank), std::to_string(k) + " (k) to " + std::to_string(n) + " (n)");
+  Run run{options};
+  run.k = k;
+  run.block = options.block_size > 0 ? options.block_size : std::clamp<Index>(rank / 8, 8, 64);
+  run.floor_factor = 10.0 * std::numeric_limits<Scalar>::epsilon() * std::sqrt(static_cast<double>(n));
+  PivotedCholesky<Backend, Scalar> cholesky(op, rank, options.seed);
+  Outcome outcome = factorise(cholesky, rank, run);
+  Triplets<Scalar> t;
+  t.right = OwnedBlock<Scalar>(n, k);
+  Small all;
+  Fresh fresh{options.seed};
+  factor_eigenpairs<Backend, Scalar>(cholesky.factor(), t.right, t.values, all, fresh);
+  t.residuals.assign(static_cast<std::size_t>(k), cholesky.trace());
+  t.largest = t.values[0];
+  run.left_out = missed_mass(sum_of_squares(all.data(), cholesky.size()), all, k);
+  const bool hold = run.all_hold(t.values, t.residuals, t.largest);
+  if (hold && outcome == Outcome::max_basis) outcome = Outcome::converged;
+  // Where the bound does not hold, it says more than a warning of a cluster would.
+  if (hold && cholesky.size() > k) run.next_value = all[k];
+  SpectrumResult<Scalar> result =
+      finish(Guarded<Backend, Scalar>(op, false, options.seed), std::move(t), run, outcome, false);
+  result.matvecs = cholesky.size();
+  return result;
+}
+
 template <bool singular, class Backend, class Scalar>
 SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
   const Index dimensions = std::min(op.rows(), op.cols());
   check(k, dimensions, options);
+  if (options.method == Method::rpcholesky) {
+    if constexpr (singular)
+      throw ArgumentError("method", "rpcholesky", "krylov, subspace, gram, full for singular values");
+    else
+      return solve_rpcholesky(op, k, options);
+  }
   constexpr Index probe_steps =
       singular ? GolubKahan<Backend, Scalar>::probe_steps : Lanczos<Backend, Scalar, false>::probe_steps;
   Run run = choose<Scalar>(options, k, dimensions, std::max(op.rows(), op.cols()), probe_steps);
@@ -360,16 +436,17 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
     } else {
       solved = solve_full(A, run, singular);
     }
-    // So far A^T u = s v holds to rounding, u and v of the matrix asked for; A v = s u is what was promised.
     if (transposed && !solved.exact) {
-      A.turn();
-      const double largest = solved.triplets.largest;
-      solved.triplets = refine_svd(A, first_columns(solved.triplets.left, k), fresh);
-      solved.triplets.largest = std::max(solved.triplets.largest, largest);
+      refine_turned(A, solved, run, fresh);
+      const Triplets<Scalar>& t = solved.triplets;
+      if (solved.outcome == Outcome::converged && !run.all_hold(t.values, t.residuals, t.largest))
+        solved.outcome = Outcome::max_sweeps;
     }
     return finish(A, std::move(solved.triplets), run, solved.outcome, singular);
   } catch (const ZeroOperator&) {
-    return zero_result(A, k, op.rows(), op.cols(), singular);
+    SpectrumResult<Scalar> result = zero_result(A, k, op.rows(), op.cols(), singular);
+    result.method = run.method;
+    return result;
   }
 }
 

@@ -11,7 +11,7 @@
 
 namespace eigencontext {
 
-enum class Method { krylov, subspace, gram, full };
+enum class Method { krylov, subspace, gram, full, rpcholesky };
 
 struct Progress {
   Index sweep = 0, basis_size = 0;
@@ -40,7 +40,8 @@ struct SpectrumResult {
   std::vector<char> converged;
   double missed = 0;  // estimate of ||A||_F^2 - sum s^2
   Index sweeps = 0, matvecs = 0;
-  std::string stop_reason;            // "converged" | "max_sweeps" | "callback"
+  Method method = Method::krylov;     // what gave the result: not always what was asked for
+  std::string stop_reason;            // "converged" | "max_sweeps" | "max_basis" | "callback"
   std::vector<std::string> warnings;  // e.g. a value within its error of the next one
 };
 
@@ -49,7 +50,9 @@ struct SpectrumResult {
 template <class Backend, class Scalar>
 SpectrumResult<Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 
-// A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator.
+// A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator. Method::rpcholesky takes an operator
+// that gives its entries: w and V are those of F F^T, max_basis (2 k) is the rank of F, block_size the proposals of a
+// round; every residual is trace(A - F F^T), sweeps counts rounds, matvecs the columns evaluated.
 template <class Backend, class Scalar>
 SpectrumResult<Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 

@@ -84,18 +84,20 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
-    """Rooms that not every program needs are imported when first asked for."""
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
+if not _typing.TYPE_CHECKING:  # type checkers know the names from above
 
-    module, attribute = _LAZY[name]
-    value = importlib.import_module(f"{__name__}.{module}")
-    value = value if attribute is None else getattr(value, attribute)
-    globals()[name] = value
-    return value
+    def __getattr__(name):
+        """Rooms that not every program needs are imported when first asked for."""
+        if name not in _LAZY:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        import importlib
+
+        module, attribute = _LAZY[name]
+        value = importlib.import_module(f"{__name__}.{module}")
+        value = value if attribute is None else getattr(value, attribute)
+        globals()[name] = value
+        return value
 
 
-def __dir__():
-    return sorted(set(globals()) | set(__all__))
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -6,6 +6,9 @@ import math
 import numbers
 import operator
 import os
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import scipy.sparse
@@ -133,7 +136,9 @@ def real_array(a, name: str, ndim: int | None = None, dtype=None, *, finite: boo
         Search it for NaN and inf.
     """
     array = _to_numpy(a, name)
-    wanted = real_dtype(array.dtype, name)  # refuses complex and objects, whatever dtype was asked for
+    if array.dtype.kind not in "fciub":
+        raise TypeError(f"{name}: got dtype {array.dtype}{_of_what(a)}; allowed: floating point, integer or bool")
+    wanted = real_dtype(array.dtype, name)  # refuses complex, whatever dtype was asked for
     if ndim is not None:
         if array.ndim != ndim:
             raise ValueError(f"{name}: got shape {array.shape}; allowed: an array with {ndim} axes")
@@ -220,15 +225,26 @@ def sparse_array(a, name: str, dtype=None) -> scipy.sparse.csr_array:
     return result
 
 
-def output_like(a):
+def output_like(a) -> Callable[[np.ndarray], Any]:
     """A function that turns a NumPy result into the kind of array that `a` is (torch), or leaves it as it is."""
-    kind = type(a).__module__.partition(".")[0]
-    if kind == "torch":
-        import torch
+    torch = sys.modules.get("torch")
+    return to_torch if torch is not None and isinstance(a, torch.Tensor) else unchanged
 
-        if isinstance(a, torch.Tensor):
-            return lambda array: torch.from_numpy(np.ascontiguousarray(array))
-    return lambda array: array
+
+def unchanged(array):
+    return array
+
+
+def to_torch(array: np.ndarray):
+    """A tensor that shares the memory of `array`, where that is contiguous."""
+    import torch
+
+    return torch.from_numpy(np.ascontiguousarray(array))
+
+
+def numpy_of(a, name: str):
+    """`a` as NumPy where it is an array of another kind that `output_like` gives back, else as it is."""
+    return a if output_like(a) is unchanged else _to_numpy(a, name)
 
 
 def available_memory() -> int:
@@ -276,6 +292,18 @@ def _to_numpy(a, name: str) -> np.ndarray:
         except Exception as failure:
             raise TypeError(f"{name}: {type(a).__name__} cannot be made into an array: {failure}") from failure
     return array
+
+
+def _of_what(a) -> str:
+    """Which columns of a table hold no numbers, or what else than an array `a` is."""
+    if isinstance(a, np.ndarray):
+        return ""
+    if not (hasattr(a, "columns") and hasattr(a, "dtypes")):
+        return f" from {_shown(a)}"
+    kinds = zip(a.columns, a.dtypes, strict=True)
+    other = [f"{name!r} ({kind})" for name, kind in kinds if not isinstance(kind, np.dtype) or kind.kind not in "fciub"]
+    more = f" and {len(other) - 5} more" if len(other) > 5 else ""
+    return f" from {type(a).__name__} with column(s) {', '.join(other[:5])}{more}"
 
 
 def _first_nonfinite(array: np.ndarray):

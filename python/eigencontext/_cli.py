@@ -19,7 +19,8 @@ from ._expression import ExpressionError, Node, known, parse
 from ._plot import check_plot, plot_spectra
 from ._read import FORMATS, Input, read
 from ._report import print_ranking, print_spectra, rank_by_usefulness, write_comparison
-from ._spectrum import Spectrum, deflated_operator
+from ._results import counted
+from ._spectrum import DEFAULT_K, Spectrum, deflated_operator
 from .metrics import D0
 
 _DEMO_CONTEXTS = ("rbf", "neighbors")
@@ -62,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
 
     demo = commands.add_parser("demo", help="two contexts of scikit-learn's digits: spectra, usefulness, a plot")
     demo.add_argument("--out", default=".", metavar="DIR", help="folder for the files written (default: this one)")
-    demo.add_argument("--rank", type=_positive, default=128, metavar="K", help="singular values (default: 128)")
+    demo.add_argument("--rank", type=_positive, metavar="K", help=f"number of singular values (default: {DEFAULT_K})")
     demo.set_defaults(action=_demo)
 
     grammar = (
@@ -106,12 +107,12 @@ def _parser() -> argparse.ArgumentParser:
 def _add_common(parser: argparse.ArgumentParser) -> None:
     """What `spectrum` and `compare` share: the input, its columns, and the options of the solver."""
     parser.add_argument("input", metavar="INPUT", help=", ".join(f".{name}" for name in FORMATS))
-    parser.add_argument("--format", choices=FORMATS, help="of INPUT, whatever its name ends in")
+    parser.add_argument("--format", choices=FORMATS, help="read INPUT as this, whatever its name ends in")
     parser.add_argument("--drop", action="append", metavar="COLUMN,...", help="columns of a table to leave out")
     parser.add_argument("--label", metavar="COLUMN", help="the column for the context labels; no feature then")
     parser.add_argument("--standardize", action="store_true", help="columns to mean 0 and standard deviation 1")
     parser.add_argument("--directed", action="store_true", help="take the edges of an edge list one way only")
-    parser.add_argument("--rank", type=_positive, default=128, metavar="K", help="singular values (default: 128)")
+    parser.add_argument("--rank", type=_positive, metavar="K", help=f"number of singular values (default: {DEFAULT_K})")
     parser.add_argument("--tol", type=float, default=1e-3, help="relative residual asked for (default: 1e-3)")
     parser.add_argument("--seed", type=int, default=0, help="of the start block (default: 0)")
     parser.add_argument("--max-memory", type=_bytes, metavar="SIZE", help="for the solver, as 500MB, 2GB or 2GiB")
@@ -129,6 +130,7 @@ def _demo(arguments: argparse.Namespace) -> None:
     except ImportError as error:
         raise ImportError("the demo needs scikit-learn: pip install 'eigencontext[demo]'") from error
     _require_writable_folder("--out", arguments.out)
+    check_plot("--out", os.path.join(arguments.out, "demo.png"))
     source = Input(load_digits().data, "neighbors")
     n, pixels = source.data.shape
     print(f"digits: {n} images of {pixels} pixels; contexts: {', '.join(_DEMO_CONTEXTS)}")
@@ -152,6 +154,7 @@ def _spectrum(arguments: argparse.Namespace) -> None:
         raise ValueError(f"--context: got {len(parsed)} contexts; allowed: one (several: eigencontext compare)")
     path = _output_path(arguments.input, arguments.out)
     _check_plot(arguments.plot)
+    _require_different({"INPUT": arguments.input, "--out": path, "--plot": arguments.plot})
     source = _read(arguments)
     [(expression, node)] = parsed or parse(source.default_context)
     context = _built(arguments, expression, node, source)
@@ -161,7 +164,7 @@ def _spectrum(arguments: argparse.Namespace) -> None:
         return
     spectrum = _computed(expression, context, **_options(arguments))
     print_spectra({expression: spectrum})
-    print(f"{spectrum.method} ({spectrum.reason}); {spectrum.sweeps} sweeps, stopped: {spectrum.stop_reason}")
+    print(f"{spectrum.method} ({spectrum.reason}); {counted(spectrum.sweeps, 'sweep')}, {spectrum.stop_reason}")
     spectrum.save(path)
     print(f"wrote {path}")
     _plot(arguments, {expression: spectrum})
@@ -169,14 +172,16 @@ def _spectrum(arguments: argparse.Namespace) -> None:
 
 def _compare(arguments: argparse.Namespace) -> None:
     parsed = parse(arguments.contexts)
-    d0 = min(D0, arguments.rank) if arguments.d0 is None else arguments.d0
-    if not 2 <= d0 <= arguments.rank:
+    rank = arguments.rank or DEFAULT_K
+    d0 = min(D0, rank) if arguments.d0 is None else arguments.d0
+    if not 2 <= d0 <= rank:
         raise ValueError(f"{'--rank' if arguments.d0 is None else '--d0'}: got {d0}; allowed: 2 .. --rank")
     twice = next((text for i, (text, _) in enumerate(parsed) if text in dict(parsed[:i])), None)
     if twice:
         raise ValueError(f"--contexts: got {twice} twice; allowed: every context once")
     _require_writable_folder("--out", arguments.out)
     _check_plot(arguments.plot)
+    _require_different({"INPUT": arguments.input, "--plot": arguments.plot})
     source = _read(arguments)
     contexts = {expression: _built(arguments, expression, node, source) for expression, node in parsed}
     plans = {expression: _planned(arguments, context) for expression, context in contexts.items()}
@@ -187,7 +192,7 @@ def _compare(arguments: argparse.Namespace) -> None:
     spectra = {name: _computed(name, context, **_options(arguments)) for name, context in contexts.items()}
     ranked = rank_by_usefulness(spectra, d0)
     print_ranking(ranked, spectra)
-    about = {"input": arguments.input, "rank": arguments.rank, "d0": d0}
+    about = {"input": arguments.input, "rank": rank, "d0": d0}
     paths = write_comparison(os.path.join(arguments.out, _stem(arguments.input)), about, ranked, spectra)
     print(f"wrote {', '.join(paths)}")
     _plot(arguments, {name: spectra[name] for name, _, _ in ranked})
@@ -232,7 +237,7 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
 def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan:
     """The plan of the run; where it needs more than --max-memory, an error that says which rank would fit."""
     operator = deflated_operator(context)
-    k = max(1, min(arguments.rank, min(context.shape) - 1))
+    k = max(1, min(arguments.rank or DEFAULT_K, min(context.shape) - 1))
 
     def plan(k: int) -> ec.Plan:
         return ec.plan(operator, k, tol=arguments.tol, max_memory=arguments.max_memory)
@@ -337,6 +342,16 @@ def _try_writing(option: str, folder: str) -> None:
             pass
     except OSError as error:
         raise ValueError(f"{option}: nothing can be written in {folder} ({error.strerror or error})") from error
+
+
+def _require_different(paths: dict[str, str | None]) -> None:
+    """No output may replace the input or another output."""
+    seen: dict[str, str] = {}
+    for name, path in paths.items():
+        if path:
+            other = seen.setdefault(os.path.realpath(path), name)
+            if other != name:
+                raise ValueError(f"{name}: got {path}, which is {other} too; allowed: another file")
 
 
 def _check_plot(path: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The function spaces of several spectra joined: features side by side, made orthonormal again (THEORY 2)."""
+"""The function spaces of several spectra joined: features side by side, made orthonormal again."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ._arguments import output_like
 from ._spectrum import Spectrum
 from .contexts._mixture import one_for_each
 
@@ -39,7 +40,7 @@ class Concatenation:
             X_new, [spectrum.conditional.axes if spectrum.conditional else 0 for spectrum in self.spectra]
         )
         parts = [s.transform(X)[:, s.extendable] for s, X in zip(self.spectra, each, strict=True)]
-        return np.hstack(parts) @ self.rotation
+        return output_like(each[0])(np.hstack(parts) @ self.rotation)
 
     def __repr__(self) -> str:
         n, d = self.left.shape
@@ -81,14 +82,15 @@ def concatenate(spectra: Sequence[Spectrum]) -> Concatenation:
     """
     spectra = _checked(spectra)
     p = spectra[0].p_x
-    features = np.hstack([spectrum.left[:, spectrum.extendable] for spectrum in spectra]).astype(np.float64)
+    features = np.hstack([np.asarray(s.left)[:, s.extendable] for s in spectra]).astype(np.float64)
     root = np.sqrt(p)[:, None]
     U, sizes, Vh = np.linalg.svd(root * features, full_matrices=False)
     kept = sizes > max(spectrum.floor for spectrum in spectra) * max(1.0, sizes.max(initial=0.0))
     left = np.divide(U[:, kept], root, out=np.zeros((len(p), int(kept.sum()))), where=root > 0)
     largest = np.take_along_axis(left, np.abs(left).argmax(axis=0)[None], axis=0) if left.size else left[:1]
     signs = np.where(largest < 0, -1.0, 1.0)
-    return Concatenation(left * signs, sizes[kept] ** 2, p, spectra, Vh[kept].T / sizes[kept] * signs)
+    like = output_like(spectra[0].left)
+    return Concatenation(like(left * signs), sizes[kept] ** 2, p, spectra, Vh[kept].T / sizes[kept] * signs)
 
 
 def _checked(spectra: Any) -> list[Spectrum]:
@@ -105,6 +107,6 @@ def _checked(spectra: Any) -> list[Spectrum]:
                 "the same inputs"
             )
         worst = float(np.max(np.abs(spectrum.p_x - spectra[0].p_x)) / spectra[0].p_x.max())
-        if worst > np.sqrt(np.finfo(spectrum.left.dtype).eps):
+        if worst > np.sqrt(np.finfo(np.asarray(spectrum.left).dtype).eps):
             raise ValueError(f"spectra: p_x of member {j} differs from that of member 0 by {worst:.3g}; allowed: equal")
     return list(spectra)

@@ -25,6 +25,7 @@ from .operators import KERNELS
 
 _WORD = re.compile(r"[^\s:=+*@,()]+")
 _SCALARS = {"int", "float", "str", "bool", "None"}
+_WORDS = {"Kernel", "Form"}  # aliases of Literal
 
 
 class ExpressionError(ValueError):
@@ -95,7 +96,7 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
 def _is_scalar(parameter: inspect.Parameter) -> bool:
     """Whether the signature says that this is a number, a word or a flag, and no array."""
     kinds = {kind.strip() for kind in str(parameter.annotation).split("|")}
-    return kinds <= _SCALARS
+    return all(kind in _SCALARS or kind in _WORDS or kind.startswith("Literal[") for kind in kinds)
 
 
 def parse(text: str) -> list[tuple[str, Node]]:

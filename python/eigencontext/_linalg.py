@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any, Literal
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -23,26 +24,35 @@ from ._arguments import (
     sparse_array,
     vector,
 )
-from ._plan import Plan, check_rank, choose, operator_within
-from ._results import ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
+from ._plan import (
+    EighMethod,
+    Plan,
+    SvdMethod,
+    check_rank,
+    choose,
+    is_rpcholesky,
+    operator_within,
+    require_entries,
+)
+from ._results import Callback, ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
 from .operators import Operator, as_operator, dense, keeping_tiles, transposed
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
 
 def svd(
-    a,
-    k,
+    a: Any,
+    k: int,
     *,
-    tol=1e-3,
-    method="auto",
-    block_size=None,
-    max_basis=None,
-    max_sweeps=None,
-    verify=True,
-    max_memory=None,
-    seed=0,
-    callback=None,
+    tol: float = 1e-3,
+    method: SvdMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    verify: bool = True,
+    max_memory: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
 ) -> SvdResult:
     """The k largest singular triplets, each with its residual.
 
@@ -56,16 +66,17 @@ def svd(
     tol : float
         Triplet i is converged when ``||A^T u_i - s_i v_i|| <= max(tol * s_i, floor)``, where
         ``floor = 10 eps s_1 sqrt(max(n, m))``; 0 asks for the floor. (A v_i = s_i u_i holds to rounding.)
-    method : {"auto", "krylov", "subspace", "gram", "full"}
-        Block Krylov; subspace iteration; eigenvectors of the smaller Gram matrix; LAPACK on the whole matrix. "auto"
-        chooses by shape, k, memory and cost, and says why in `.reason`.
+    method : {"auto", "krylov", "subspace", "gram", "full", "rpcholesky"}
+        Block Krylov; subspace iteration; eigenvectors of the smaller Gram matrix; LAPACK on the whole matrix; pivoted
+        Cholesky, for symmetric positive semidefinite ones only (see `eigh`). "auto" chooses one of the others by shape,
+        k, memory and cost, and says why in `.reason`.
     block_size : int, optional
         Vectors multiplied together.
     max_basis : int, optional
         Columns of the Krylov basis before it restarts, at least k + 3 block_size.
     max_sweeps : int, optional
         Stop after this many sweeps, converged or not. These three belong to the iterative methods: giving one makes
-        "auto" choose krylov, where min(n, m) has room for k + 6 block_size.
+        "auto" choose krylov, where min(n, m) has room for it (``ec.plan`` says).
     verify : bool
         After convergence look for a missed triplet with a fresh block, and compute the residuals once more.
     max_memory : int, optional
@@ -84,7 +95,7 @@ def svd(
         Unpacks as U (n, k), s (k,) descending, Vh (k, m), in the dtype of `a`. The entry of largest magnitude of each
         column of U is positive. Further `.residuals` (k,) float64, `.converged` (k,) bool, `.missed` (estimate of
         ``||A||_F^2 - sum(s**2)``), `.sweeps`, `.matvecs`, `.method`, `.reason`, and `.stop_reason`: "converged",
-        "max_sweeps", "max_memory" or "callback".
+        "max_sweeps", "max_basis" (rpcholesky), "max_memory" or "callback".
 
     Raises
     ------
@@ -108,7 +119,8 @@ def svd(
     >>> np.round(s, 6), bool(result.converged.all())
     (array([15.]), True)
     """
-    op, reserved = operator_within(a, max_memory)
+    semidefinite = is_rpcholesky(method)
+    op, reserved = operator_within(_symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite)
     options = choose(
         op,
         k,
@@ -121,23 +133,25 @@ def svd(
         max_memory=max_memory,
         reserved=reserved,
     )
-    answer = _run(_core.svd, op, options, verify, seed, callback)
-    return _as_svd(answer, options, op.dtype, output_like(a))
+    answer = _run(_core.eigh if semidefinite else _core.svd, op, options, verify, seed, callback)
+    if semidefinite:  # eigenvalues >= 0 are singular values
+        answer["left"] = answer["right"].copy()
+    return _as_svd(answer, op.dtype, output_like(a))
 
 
 def eigh(
-    a,
-    k,
+    a: Any,
+    k: int,
     *,
-    tol=1e-3,
-    method="auto",
-    block_size=None,
-    max_basis=None,
-    max_sweeps=None,
-    verify=True,
-    max_memory=None,
-    seed=0,
-    callback=None,
+    tol: float = 1e-3,
+    method: EighMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    verify: bool = True,
+    max_memory: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
 ) -> EighResult:
     """The k largest (algebraic) eigenvalues of a symmetric matrix or operator, each with its residual.
 
@@ -151,9 +165,10 @@ def eigh(
     tol : float
         Pair i is converged when ``||A v_i - w_i v_i|| <= max(tol * |w_i|, floor)``,
         ``floor = 10 eps max|w| sqrt(n)``.
-    method : {"auto", "krylov", "subspace", "full"}
+    method : {"auto", "krylov", "subspace", "full", "rpcholesky"}
+        "rpcholesky" (see Notes) is never chosen by "auto".
     block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
-        As in `svd`.
+        As in `svd`; of "rpcholesky" see Notes.
 
     Returns
     -------
@@ -163,7 +178,31 @@ def eigh(
     Raises
     ------
     TypeError, ValueError
-        As `svd`; also for a matrix that is not square or not symmetric.
+        As `svd`; also for a matrix that is not square or not symmetric, and, where "rpcholesky" notices it, one that is
+        not positive semidefinite.
+
+    Notes
+    -----
+    ``method="rpcholesky"`` reads only the diagonal and r = `max_basis` columns of a positive semidefinite A (default
+    2 k, at least k), drawn at random in proportion to the diagonal of what is left: A - F F^T, F (n, r). w and V are
+    the eigenpairs of F F^T. A is a symmetric array, a kernel (rbf, laplacian, cosine; A = X; `centered` too) or the
+    operator of a kernel context with the stationary marginal. With c = trace(A - F F^T), rounding (the floor) apart:
+
+    - ``w_i <= w_i(A) <= w_i + c`` and ``||A v_i - w_i v_i|| <= c``: every entry of `.residuals` is c, and `.converged`
+      is judged by it. The true residuals would cost all n^2 entries. A larger `max_basis` is what makes c smaller.
+    - `.missed` is sum_{i > k} of w_i^2 of F F^T; what F leaves adds at most 2 w_1 c + c^2.
+    - `.sweeps` counts rounds, `.matvecs` the columns evaluated. `.stop_reason` is "max_basis" where the rank was
+      reached before all converged; it is "converged" also where only rounding is left of A.
+    - `block_size` is the number of pivots proposed in a round (any gives the same law of pivots), `max_sweeps` is
+      refused, and `verify` finds nothing to do: the bound leaves nothing to be missed.
+
+    Cost: (r + 1) n entries and n (2 r^2 + 4 r k + 8 k^2) flops. Memory: itemsize n (r + k) + 24 n + 100 r^2 bytes
+    beside A (a kernel operator holds a copy of X), the result included.
+
+    References
+    ----------
+    Chen, Epperly, Tropp, Webber 2022, arXiv 2207.06503 (the law of the pivots and its error); Epperly, Tropp, Webber
+    2024, arXiv 2410.03969 (the same law in blocks, by rejection).
 
     Examples
     --------
@@ -171,9 +210,15 @@ def eigh(
     >>> w, V = ec.eigh(np.diag([1.0, -5.0, 2.0]), 2)
     >>> np.round(w, 6)
     array([2., 1.])
+    >>> K = ec.operators.kernel(np.linspace(0, 1, 2000)[:, None], bandwidth=0.5)
+    >>> result = ec.eigh(K, 3, method="rpcholesky", max_basis=20)
+    >>> result.matvecs <= 20, bool(result.converged.all())
+    (True, True)
     """
-    op, reserved = operator_within(_symmetric(a), max_memory, symmetric=True)
-    if not op.symmetric:
+    op, reserved = operator_within(_symmetric(a, method), max_memory, symmetric=True)
+    if is_rpcholesky(method):
+        require_entries(op)
+    elif not op.symmetric:
         _probe_symmetry(op, seed)
     options = choose(
         op,
@@ -190,21 +235,21 @@ def eigh(
     answer = _run(_core.eigh, op, options, verify, seed, callback)
     like = output_like(a)
     result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
-    return result._certify(answer, options.method, options.reason)
+    return result._certify(answer)
 
 
 def randomized_svd(
-    M,
-    n_components,
+    M: Any,
+    n_components: int,
     *,
-    n_oversamples=10,
-    n_iter="auto",
-    power_iteration_normalizer="auto",
-    transpose="auto",
-    flip_sign=True,
-    random_state=None,
-    svd_lapack_driver="gesdd",
-):
+    n_oversamples: int = 10,
+    n_iter: int | Literal["auto"] = "auto",
+    power_iteration_normalizer: Literal["auto", "QR", "LU", "none"] = "auto",
+    transpose: bool | Literal["auto"] = "auto",
+    flip_sign: bool = True,
+    random_state: Any = None,
+    svd_lapack_driver: Literal["gesdd", "gesvd"] = "gesdd",
+) -> tuple[Any, Any, Any]:
     """Truncated SVD with the signature and conventions of `sklearn.utils.extmath.randomized_svd`.
 
     Parameters
@@ -291,20 +336,20 @@ _ENGINE = _Default("arpack")
 
 
 def svds(
-    A,
-    k=6,
-    ncv=None,
-    tol=0,
-    which="LM",
-    v0=None,
-    maxiter=None,
-    return_singular_vectors=True,
-    solver=_ENGINE,
-    rng=None,
-    options=None,
+    A: Any,
+    k: int = 6,
+    ncv: int | None = None,
+    tol: float = 0,
+    which: str = "LM",
+    v0: Any = None,
+    maxiter: int | None = None,
+    return_singular_vectors: bool | Literal["u", "vh"] = True,
+    solver: str = _ENGINE,
+    rng: Any = None,
+    options: dict | None = None,
     *,
-    random_state=None,
-):
+    random_state: Any = None,
+) -> Any:
     """Partial SVD with the signature and conventions of `scipy.sparse.linalg.svds`: ascending values.
 
     What the engine does not do is handed to SciPy unchanged: ``which="SM"``, complex matrices, a solver asked for by
@@ -373,7 +418,7 @@ def svds(
     if maxiter is not None:
         maxiter = check_integer(maxiter, "maxiter", 1)
     turned = v0 is not None and op.shape[0] < op.shape[1]
-    start = [] if v0 is None else vector(v0, "v0", min(op.shape))
+    start: Any = [] if v0 is None else vector(v0, "v0", min(op.shape))
     work = transposed(op) if turned else op
     plan = choose(work, k, symmetric=False, tol=tol, max_basis=basis if basis and basis >= k + 3 else None)
     if maxiter is not None and plan.basis:
@@ -405,7 +450,7 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
         method=plan.method,
         tol=plan.tol,
         block_size=plan.block_size,
-        max_basis=plan.basis if plan.method == "krylov" else 0,
+        max_basis=plan.basis if plan.method in ("krylov", "rpcholesky") else 0,
         max_sweeps=plan.max_sweeps,
         verify=check_flag(verify, "verify"),
         fused=plan.fused,
@@ -416,7 +461,11 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
     )
     arguments.update(fixed)
     answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
-    if plan.memory_bound and answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps:
+    answer["reason"] = plan.reason
+    if answer["method"] != plan.method:
+        answer["reason"] += f"; {plan.method!r} did not suffice, {answer['method']!r} took over"
+    limited = answer["stop_reason"] == "max_basis" or (answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps)
+    if plan.memory_bound and limited:
         answer["stop_reason"] = "max_memory"
     if warn:
         _warn(answer, plan)
@@ -433,7 +482,8 @@ def _warn(answer: dict, plan: Plan) -> None:
             ConvergenceWarning,
             stacklevel=4,
         )
-    for text in answer["warnings"]:
+    # where the last one did not converge, that it is close to the next says nothing more
+    for text in answer["warnings"] if answer["converged"][-1] else ():
         warnings.warn(text, ClusterWarning, stacklevel=4)
 
 
@@ -447,10 +497,10 @@ def _for_engine(callback):
     return call
 
 
-def _as_svd(answer: dict, plan: Plan, dtype, like) -> SvdResult:
+def _as_svd(answer: dict, dtype, like) -> SvdResult:
     s = answer["values"].astype(dtype, copy=False)
     result = SvdResult(like(answer["left"]), like(s), like(answer["right"].T))
-    return result._certify(answer, plan.method, plan.reason)
+    return result._certify(answer)
 
 
 def _power(op: Operator, k: int, block: int, n_iter: int, seed: int) -> dict:
@@ -513,7 +563,7 @@ def _takes_rng(function) -> bool:
 # -- symmetry ----------------------------------------------------------------------------------------------------------
 
 
-def _symmetric(a):
+def _symmetric(a, method):
     """`a` as it will be used, after the check that a stored matrix is symmetric."""
     if hasattr(a, "operator") and hasattr(a, "conditional"):
         return a  # refused by as_operator, which says what to call
@@ -533,7 +583,8 @@ def _symmetric(a):
     if isinstance(a, LinearOperator) or (hasattr(a, "matmat") and hasattr(a, "shape")):
         op = as_operator(a, "a", symmetric=True)
         _check_square(op)
-        _probe_symmetry(op, 0)
+        if not is_rpcholesky(method):  # which takes no such operators: refused later, without a product
+            _probe_symmetry(op, 0)
         return op
     array = real_array(a, "a", 2)
     _check_square(array)
@@ -543,7 +594,9 @@ def _symmetric(a):
 
 def _check_square(a):
     if len(a.shape) != 2 or a.shape[0] != a.shape[1]:
-        raise ValueError(f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (ec.svd takes any shape)")
+        raise ValueError(
+            f"a: got shape {tuple(a.shape)}; allowed: square and symmetric (other methods of ec.svd take any shape)"
+        )
 
 
 def _check_entries(array: np.ndarray, side: int = 512) -> None:
@@ -569,14 +622,14 @@ def _not_symmetric(i, j, a, b) -> str:
 
 
 def _probe_symmetry(op: Operator, seed) -> None:
-    """x^T A y against y^T A x for random x, y: equal up to the rounding of one product, eps ||A y|| ||x|| sqrt(n)."""
+    """x^T A y against y^T A x for random x, y: equal up to the rounding of one product, eps ||A y|| sqrt(n), which is
+    random to x: its length does not matter."""
     n = op.shape[0]
     X = np.ascontiguousarray(_core.gaussian(check_seed(seed) ^ 0x5EED, n, 2, dtype=op.dtype.name))
     Y = op._engine.matmat(X).astype(np.float64)
     Y /= np.abs(Y).max(initial=0.0) or 1.0  # norms beyond 1e154 overflow
     G = X.T.astype(np.float64) @ Y
-    scale = float(np.linalg.norm(Y) * np.linalg.norm(X))
-    if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * scale:
+    if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * float(np.linalg.norm(Y)):
         raise ValueError(
             f"a: not symmetric, x^T A y = {G[0, 1]:g} and y^T A x = {G[1, 0]:g} (relative to A) for random x and y; "
             "allowed: a symmetric operator"

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 import numpy as np
 
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
 from .operators import Operator, as_operator, tile_bytes
 
-SVD_METHODS = ("auto", "krylov", "subspace", "gram", "full")
-EIGH_METHODS = ("auto", "krylov", "subspace", "full")
+SvdMethod = Literal["auto", "krylov", "subspace", "gram", "full", "rpcholesky"]
+EighMethod = Literal["auto", "krylov", "subspace", "full", "rpcholesky"]
+SVD_METHODS: tuple[str, ...] = get_args(SvdMethod)
+EIGH_METHODS: tuple[str, ...] = get_args(EighMethod)
 
 _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
+_LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
+_POWERS = ("", "k", "M", "G", "T", "P", "E")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Plan:
     """What `ec.svd` or `ec.spectrum` would do; print it before a long run.
 
@@ -34,7 +39,8 @@ class Plan:
     fused : bool
         Whether a sweep is A^T(A X) in one read of A.
     passes : int
-        Reads of A until the tolerance, as far as can be said before the spectrum is known.
+        Reads of A until the tolerance, as far as can be said before the spectrum is known; 0: only `basis` columns of
+        it are evaluated.
     flops, bytes : float
         Of those passes and of orthogonalisation; bytes of A read.
     memory : int
@@ -60,7 +66,7 @@ class Plan:
     memory_bound: bool = False
     tiles: int = 0
 
-    def __str__(self):
+    def __repr__(self) -> str:
         n, m = self.shape
         lines = [
             f"plan for the {self.k} largest of a {n} x {m} operator in {self.dtype}, tol {self.tol:g}",
@@ -69,15 +75,25 @@ class Plan:
         if self.basis:
             lines.append(f"  basis   at most {self.basis} vectors, in blocks of {self.block_size}")
         lines += [
-            f"  passes  about {self.passes} over A",
-            f"  work    {_scaled(self.flops, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E'))}flop, "
+            f"  passes  about {self.passes} over A" if self.passes else f"  passes  none: {self.basis} columns of A",
+            f"  work    {_scaled(self.flops, 1000, _POWERS)}flop, "
             f"{_scaled(self.bytes, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B of A read",
             f"  memory  {_scaled(self.memory, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B beyond A and the results",
         ]
         return "\n".join(lines)
 
 
-def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_sweeps=None, max_memory=None) -> Plan:
+def plan(
+    a: Any,
+    k: int,
+    *,
+    tol: float = 1e-3,
+    method: SvdMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    max_memory: int | None = None,
+) -> Plan:
     """What `ec.svd(a, k, ...)` would do: method, passes over the data, flops, bytes, memory, and why.
 
     Parameters
@@ -98,10 +114,9 @@ def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_
     >>> ec.plan(np.ones((30, 20)), 3).method
     'full'
     """
-    if hasattr(a, "operator") and hasattr(a, "conditional"):
-        a = a.operator
-    op, reserved = operator_within(a, max_memory)
-    return choose(
+    context = hasattr(a, "operator") and hasattr(a, "conditional")
+    op, reserved = operator_within(a.operator if context else a, max_memory, symmetric=is_rpcholesky(method))
+    result = choose(
         op,
         k,
         symmetric=False,
@@ -113,6 +128,10 @@ def plan(a, k, *, tol=1e-3, method="auto", block_size=None, max_basis=None, max_
         max_memory=max_memory,
         reserved=reserved,
     )
+    if not (context and result.method == "rpcholesky"):
+        return result
+    sums = f"one pass over all {op.shape[0]}^2 entries, {_scaled(_flops(op, 1), 1000, _POWERS)}flop"
+    return replace(result, reason=f"{result.reason}; the context's row sums, when it was made, took {sums}")
 
 
 def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Operator, int]:
@@ -123,7 +142,21 @@ def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Oper
     if isinstance(a, Operator) or op._recipe[0] != "csr":
         return op, 0
     indptr, indices, data, shape, copied, _ = op._recipe[1]
-    return op, (indices.nbytes + data.nbytes + (shape[1] + 1) * indptr.itemsize) if copied else 0
+    return op, (indices.nbytes + data.nbytes + (max(shape[1], len(data) // 16) + 1) * indptr.itemsize) if copied else 0
+
+
+def is_rpcholesky(method) -> bool:
+    return isinstance(method, str) and method == "rpcholesky"
+
+
+def require_entries(op: Operator) -> None:
+    """ValueError for operators that pivoted Cholesky can't take."""
+    if not op._engine.has_entries:
+        raise ValueError(
+            f"method: got 'rpcholesky' for {op!r}; allowed: positive semidefinite operators that give single entries: "
+            "symmetric arrays, the kernels rbf, laplacian and cosine with A = X (polynomial is indefinite), and their "
+            "contexts with marginal='stationary' (uniform is not symmetric)"
+        )
 
 
 def check_rank(k, shape, argument: str = "k") -> int:
@@ -135,6 +168,8 @@ def choose(op: Operator, k, *, max_memory=None, reserved: int = 0, **options) ->
     """The checked and completed options of one decomposition; see `_choose`. What the memory allowed has left over is
     for tiles of kernels that later products only read."""
     plan = _choose(op, k, max_memory=max_memory, reserved=reserved, **options)
+    if plan.method == "rpcholesky":
+        return plan  # no entry is asked for twice
     left = min(_TILE_BYTES, available_memory() // 8) if max_memory is None else max_memory - reserved - plan.memory
     tiles = int(min(tile_bytes(op), max(0, left)))
     return replace(plan, memory=plan.memory + tiles, tiles=tiles)
@@ -165,6 +200,8 @@ def _choose(
     asked_block = None if block_size is None else check_integer(block_size, "block_size", 1)
     asked_basis = None if max_basis is None else check_integer(max_basis, "max_basis", 1)
     sweeps = 0 if max_sweeps is None else check_integer(max_sweeps, "max_sweeps", 1)
+    if is_rpcholesky(method):
+        return _rpcholesky(op, k, tol, asked_block, asked_basis, max_sweeps, max_memory)
     iterative = {"block_size": asked_block, "max_basis": asked_basis, "max_sweeps": max_sweeps}
     given = [name for name, value in iterative.items() if value is not None]
     if method in ("gram", "full") and given:
@@ -172,13 +209,14 @@ def _choose(
 
     limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
     block, basis, memory_bound = _basis(
-        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare
+        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, bool(given)
     )
-    full_bytes = 16 * n * m + 48 * small * small  # LAPACK works in float64: the matrix and U
+    # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
+    full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
     gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
-    krylov_bytes = itemsize * (n + m) * (basis + _beside(block)) + 24 * basis * basis
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + 24 * basis * basis
 
-    fits = _room(k, block) <= small
+    fits = _room(k, block, symmetric) <= small
     columns = min(small, _columns_needed(k, block, tol, op.dtype))
     passes = max(2, math.ceil(columns / block))
     krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
@@ -197,23 +235,27 @@ def _choose(
         method, reason = "gram", f"k = {k} is close to min(n, m) = {small}, and A is long"
     elif not fits:
         method, reason = "full", f"k = {k} is close to n = {n}"
-    elif symmetric and small <= 3 * columns and full_bytes <= limit and gram_flops < krylov_flops:
+    elif symmetric and small <= min(3 * columns, _LAPACK_SIDE) and full_bytes <= limit and gram_flops < krylov_flops:
         method, reason = "full", f"n = {n} is no more than a few times the basis ({columns})"
     elif (
         not symmetric
-        and small <= 4 * columns
+        and small <= min(4 * columns, _LAPACK_SIDE)
         and tol >= _GRAM_TOL[itemsize]
         and gram_bytes <= limit
         and gram_flops < krylov_flops
     ):
         method, reason = "gram", f"min(n, m) = {small} is no more than a few times the basis ({columns})"
     else:
-        method, reason = "krylov", f"min(n, m) = {small} is much more than k = {k}"
+        method, reason = "krylov", f"min(n, m) = {small} leaves room for a basis larger than k = {k}"
     if method == "krylov" and not fits:
-        raise ValueError(
-            f"method: got 'krylov', which needs min(n, m) >= {_room(k, block)} for k = {k} and blocks of {block}, got "
-            f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
-        )
+        least = k + 4 * block + 2 * min(block, 16)
+        if small < least:
+            raise ValueError(
+                f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got "
+                f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
+            )
+        method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
+        reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
     if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
         fused = True
         reason += "; A^T(A X) in one read of A"
@@ -237,7 +279,7 @@ def _choose(
         block = k + 10 if asked_block is None else max(asked_block, k)
         block = min(block, small)
         basis = block
-        wide = min(small, block + (6 if symmetric else 2) * min(16, max(8, block)))  # the verification's columns too
+        wide = min(small, _beside(block, symmetric))  # the verification's columns too
         memory = itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
@@ -247,10 +289,43 @@ def _choose(
     )  # fmt: skip
 
 
-def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare):
+def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_memory) -> Plan:
+    """The rank is `max_basis` or 2 k, less where max_memory says so."""
+    require_entries(op)
+    n, itemsize = op.shape[0], op.dtype.itemsize
+    if max_sweeps is not None:
+        raise ValueError(f"max_sweeps: got {max_sweeps}; allowed: None, method='rpcholesky' stops at max_basis")
+    if asked_basis is not None and not k <= asked_basis <= n:
+        raise ValueError(f"max_basis: got {asked_basis}; allowed: k = {k} .. n = {n}")
+    rank = wanted = min(2 * k, n) if asked_basis is None else asked_basis
+
+    def memory(r: int) -> int:
+        # F and the vectors, the diagonal, F^T F and what LAPACK needs
+        return itemsize * n * (r + k) + 24 * n + 100 * r * r
+
+    while max_memory is not None and memory(rank) > max_memory:
+        if rank == k:
+            raise ValueError(
+                f"max_memory: got {max_memory} bytes; allowed: at least {memory(k)} for a factor of rank k"
+            )
+        rank = max(k, min(rank - 1, int((max_memory - memory(0)) // (itemsize * n + 100 * rank))))
+    reason = f"asked for; a factor of rank {rank}, certified by the trace of what it leaves"
+    if rank < wanted:
+        reason += f"; the rank is held to {rank} by max_memory"
+    share = rank / n
+    return Plan(
+        shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method="rpcholesky", reason=reason,
+        block_size=min(64, max(8, rank // 8)) if asked_block is None else asked_block, basis=rank, fused=False,
+        # A product with a symmetric operator makes half of its entries; then F, F^T F, the vectors and their QR.
+        passes=0, flops=2 * share * _flops(op, 1) + n * (2.0 * rank**2 + 4.0 * rank * k + 8.0 * k**2),
+        bytes=share * float(op.cost(1)["bytes"]), memory=memory(rank), memory_bound=rank < wanted,
+    )  # fmt: skip
+
+
+def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, given):
     """Block size and largest basis: k + 3 blocks at least, all of it within the memory limit."""
     block = asked_block if asked_block is not None else min(32, max(8, (k + 3) // 4))
-    while asked_block is None and block > 1 and _room(k, block) > small and (asked_basis or method == "krylov"):
+    while asked_block is None and block > 1 and _room(k, block, symmetric) > small and (given or method == "krylov"):
         block -= 1
     if asked_basis is not None:
         if asked_block is None and asked_basis < k + 3 * block:
@@ -258,18 +333,18 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
         if asked_basis < k + 3 * block:
             raise ValueError(f"max_basis: got {asked_basis}; allowed: at least k + 3 block_size = {k + 3 * block}")
     basis = asked_basis if asked_basis is not None else 2 * k + 10 * block + spare
-    basis = max(k + 3 * block, min(basis, small - _room(0, block) + 3 * block))
+    basis = max(k + 3 * block, min(basis, small - _room(0, block, symmetric) + 3 * block))
     column = itemsize * rows
-    affordable = int(limit // column) - _beside(block)
+    affordable = int(limit // column) - _beside(block, symmetric)
     if basis <= affordable or basis < k + 3 * block:
         return block, basis, False
     while asked_block is None and block > 1 and affordable < k + 3 * block:
         block -= 1
-        affordable = int(limit // column) - _beside(block)
+        affordable = int(limit // column) - _beside(block, symmetric)
     if max_memory is None:
         return block, min(basis, max(affordable, k + 3 * block)), False
     if affordable < k + 3 * block and method in ("auto", "krylov"):
-        least = (k + 3 * block + _beside(block)) * column
+        least = (k + 3 * block + _beside(block, symmetric)) * column
         raise ValueError(
             f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
             f"{column} bytes a vector"
@@ -277,14 +352,15 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
     return block, min(basis, max(affordable, k + 3 * block)), True
 
 
-def _beside(block: int) -> int:
-    """Columns beside the basis: the next block and a verification of two steps."""
-    return block + 2 * min(block, 16)
+def _beside(block: int, symmetric: bool) -> int:
+    """Columns beside the basis: the next block and a verification of two steps, six for eigenvalues (basis_memory in
+    csrc/spectrum/basis.hpp)."""
+    return block + (6 if symmetric else 2) * min(16, max(8, block))
 
 
-def _room(k: int, block: int) -> int:
+def _room(k: int, block: int, symmetric: bool) -> int:
     """The dimensions that a Krylov space needs: k + 3 blocks and what lies beside them."""
-    return k + 3 * block + _beside(block)
+    return k + 3 * block + _beside(block, symmetric)
 
 
 def _columns_needed(k, block, tol, dtype) -> int:

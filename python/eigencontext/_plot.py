@@ -11,20 +11,30 @@ if TYPE_CHECKING:
     from ._spectrum import Spectrum
 
 
-def plot_spectra(spectra: dict[str, Spectrum], path: str | os.PathLike) -> None:
+#: times 1 + beta: where a usefulness curve is cut off, unless its minimum lies higher
+_CURVE_TOP = 3
+
+
+def plot_spectra(spectra: dict[str, Spectrum], path: str | os.PathLike | None) -> Any:
     """Decay of the singular values of several spectra, with the usefulness curve of each, written to `path`."""
-    draw_spectra(spectra).savefig(path, dpi=120)
+    figure = draw_spectra(spectra)
+    if path is not None:
+        figure.savefig(path, dpi=120)
+    return figure
 
 
 def draw_spectra(spectra: dict[str, Spectrum]) -> Any:
     """The matplotlib Figure of `plot_spectra`: decays on the left, usefulness curves on the right."""
     figure = _figure()(figsize=(10, 4), layout="constrained")
     decay, curve = figure.subplots(1, 2)
+    top = 0.0
     for j, (name, spectrum) in enumerate(spectra.items()):
         _draw_decay(decay, name, spectrum, f"C{j}")
-        _draw_curve(curve, name, spectrum, f"C{j}")
-    decay.set(xlabel="i", ylabel="singular value $s_i$", ylim=(0, 1.05), title="Decay of the spectrum")
-    curve.set(xlabel="d", ylabel=r"$\tau_d$", title="Usefulness (lower is better)")
+        top = max(top, _draw_curve(curve, name, spectrum, f"C{j}"))
+    decay.set(xlabel="index $i$", ylabel="singular value $s_i$", ylim=(0, 1.05), title="Decay of the spectrum")
+    curve.set(xlabel="number of features $d$", ylabel=r"usefulness $\tau_d$", title="Usefulness (lower is better)")
+    if top:
+        curve.set_ylim(top=min(top, curve.get_ylim()[1]))
     for axes in (decay, curve):
         axes.grid(alpha=0.3)
         if axes.has_data():
@@ -60,7 +70,8 @@ def _draw_decay(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
     axes.fill_between(index, low, high, color=colour, alpha=0.2, linewidth=0)
 
 
-def _draw_curve(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
+def _draw_curve(axes: Any, name: str, spectrum: Spectrum, colour: str) -> float:
+    """Returns how high the axis must reach for this curve to be seen."""
     import warnings
 
     try:
@@ -68,12 +79,13 @@ def _draw_curve(axes: Any, name: str, spectrum: Spectrum, colour: str) -> None:
             warnings.simplefilter("ignore")  # the plot shows an extreme context as it is
             result = spectrum.usefulness()
     except ValueError:  # fewer than two singular values: no curve
-        return
-    finite = result.curve * spectrum.floor < 1  # 1 - s^2 below the floor can't be told from 0
+        return 0.0
+    finite = np.isfinite(result.curve)
     index = np.arange(1, len(result.curve) + 1)
     if not finite.any():
-        return
+        return 0.0
     label = f"{name}: {result.tau:.3f} at d = {result.d}"
     axes.plot(index[finite], result.curve[finite], label=label, color=colour)
-    if result.d and result.tau * spectrum.floor < 1:
+    if result.d and np.isfinite(result.tau):
         axes.plot([result.d], [result.tau], marker="o", color=colour)
+    return max(_CURVE_TOP * (1.0 + result.beta), 1.5 * result.tau if np.isfinite(result.tau) else 0.0)

@@ -121,6 +121,8 @@ def _npz(path: str) -> Input:
         with np.load(path, allow_pickle=False) as file:
             if "format" in file.files and "shape" in file.files:
                 return Input(sp.load_npz(path), "counts")
+            if "singular_values" in file.files:
+                raise ValueError("it is a saved spectrum; allowed: data (ec.load_spectrum reads a spectrum)")
             if len(file.files) != 1 and "X" not in file.files:
                 raise ValueError(f"it holds {', '.join(file.files) or 'nothing'}; allowed: one array, or one named X")
             return _array(path, file["X" if "X" in file.files else file.files[0]])

@@ -70,8 +70,7 @@ def rank_by_usefulness(spectra: dict[str, Spectrum], d0: int) -> list[tuple[str,
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = spectrum.usefulness(d0)
-        endless = bool(result.tau * spectrum.floor >= 1)  # 1 - s^2 can't be told from 0
-        found.append((name, result, bool(caught) or endless))
+        found.append((name, result, bool(caught)))
     return sorted(found, key=lambda entry: (entry[2], entry[1].tau))
 
 

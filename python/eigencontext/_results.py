@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +15,11 @@ class ConvergenceWarning(UserWarning):
 
 class ClusterWarning(UserWarning):
     """The last value wanted is within its error of the next: which members of the cluster came back is arbitrary."""
+
+
+def counted(n: int, what: str) -> str:
+    """`1 sweep`, `2 sweeps`."""
+    return f"{n} {what}{'' if n == 1 else 's'}"
 
 
 @dataclass(frozen=True)
@@ -36,6 +42,9 @@ class Progress:
     basis_size: int
     residuals: np.ndarray
     elapsed: float
+
+
+Callback = Callable[[Progress], bool | None]
 
 
 class _Certificate:
@@ -61,23 +70,23 @@ class _Certificate:
     reason: str
     stop_reason: str
 
-    def _certify(self, answer: dict, method: str, reason: str):
+    def _certify(self, answer: dict):
         self.residuals = answer["residuals"]
         self.converged = answer["converged"]
         self.missed = float(answer["missed"])
         self.sweeps = int(answer["sweeps"])
         self.matvecs = int(answer["matvecs"])
         self.stop_reason = answer["stop_reason"]
-        self.method = method
-        self.reason = reason
+        self.method = answer["method"]
+        self.reason = answer["reason"]
         return self
 
     def _summary(self) -> str:
         done = int(np.count_nonzero(self.converged))
         worst = float(np.max(self.residuals)) if len(self.residuals) else 0.0
         return (
-            f"converged {done}/{len(self.converged)}, largest residual {worst:.2g}, {self.sweeps} sweeps, "
-            f"method {self.method!r}, stopped by {self.stop_reason!r}"
+            f"converged {done}/{len(self.converged)}, largest residual {worst:.2g}, {counted(self.sweeps, 'sweep')}, "
+            f"method {self.method!r}, stop reason {self.stop_reason!r}"
         )
 
 

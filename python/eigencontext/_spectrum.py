@@ -1,4 +1,4 @@
-"""The spectrum of a context: singular functions of M with the trivial pair removed exactly (THEORY 1 and 3)."""
+"""The spectrum of a context: singular functions of M with the trivial pair removed exactly."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from . import metrics
-from ._arguments import check_flag, check_integer
+from ._arguments import check_flag, check_integer, check_seed, output_like
 from ._linalg import svd
-from ._results import ClusterWarning, ConvergenceWarning
+from ._plan import SvdMethod
+from ._results import Callback, ClusterWarning, ConvergenceWarning
 from .contexts._base import Conditional, Context
 from .operators import Operator, deflated
 
@@ -22,6 +23,9 @@ __all__ = ["Spectrum", "load_spectrum", "spectrum"]
 
 #: of the files that `Spectrum.save` writes; raised when a reader could not understand the other
 FORMAT_VERSION = 2
+
+#: values asked for where the user gives no number
+DEFAULT_K = 128
 _FORMAT_NAME = "eigencontext spectrum"
 
 
@@ -40,7 +44,7 @@ class Spectrum:
         Descending, in [0, 1]; the trivial s = 1 of the constant functions is not among them.
     left, right : ndarray, (n, k) and (m, k)
         The values mu_i(x) and nu_i(a): orthonormal under p_x and p_a, with mean 0. 0 where the input or the context
-        value has no mass.
+        value has no mass. Torch tensors where the data of the context are one (NumPy again in a loaded spectrum).
     residuals : ndarray, (k,)
         ||M^T u_i - s_i v_i||, computed: each s_i is within it of a singular value.
     converged : ndarray of bool, (k,)
@@ -52,6 +56,17 @@ class Spectrum:
         As in `ec.svd`.
     k_asked : int
         The k of the call; more than k where the context has no more functions.
+    exhausted : bool
+        Whether it is known that all other singular values are 0.
+    floor : float
+        10 eps sqrt(max(n, m)) of the context's type: below it a singular value can't be told from 0.
+    columns : ndarray of int
+        Numbers of the context values that have mass.
+    name : str
+        Of the context; what plots and the command line call it.
+    conditional : the rule P(.|x) that `transform` uses, or None (saved with ``context=False``)
+    folded_right : ndarray or None
+        What that rule is multiplied with in a loaded spectrum of a convolution, in place of `right`.
     """
 
     singular_values: np.ndarray
@@ -96,7 +111,8 @@ class Spectrum:
         Returns
         -------
         ndarray, (n_new, k)
-            A column whose s_i is below the residual floor can't be extended: NaN, and a UserWarning.
+            A column whose s_i is below the residual floor can't be extended: NaN, and a UserWarning. A torch tensor
+            where X_new is one.
 
         Examples
         --------
@@ -122,10 +138,10 @@ class Spectrum:
             )
         extended /= np.where(lost, 1.0, s).astype(extended.dtype)
         extended[:, lost] = np.nan
-        return extended
+        return output_like(X_new)(extended)
 
     def _extended_from(self) -> np.ndarray:
-        return self.right[self.columns] if self.folded_right is None else self.folded_right
+        return np.asarray(self.right)[self.columns] if self.folded_right is None else self.folded_right
 
     def usefulness(self, d0: int | None = None, beta: float = 1.0) -> metrics.Usefulness:
         """The usefulness of the context; see `ec.metrics.usefulness`.
@@ -136,19 +152,23 @@ class Spectrum:
             min(512, the k asked for) by default. A spectrum that is known to be exhausted goes on with exact zeros, so
             contexts asked for one k compare; any other has no more than its k values.
         beta : float
+
+        Notes
+        -----
+        A singular value within the rounding floor of 1 counts as 1.
         """
         asked = min(metrics.D0, self.k_asked) if d0 is None else check_integer(d0, "d0", 1)
         if asked > self.k and not self.exhausted:
             raise ValueError(f"d0: got {asked}; allowed: at most {self.k}, the number of singular values computed")
         values = np.concatenate([self.singular_values[:asked], np.zeros(max(0, asked - self.k))])
-        return metrics.usefulness(values, asked, beta)
+        return metrics.usefulness_from(values, asked, beta, self.floor)
 
-    def plot(self, path: str | os.PathLike) -> None:
-        """Write a picture of the decay and of the usefulness curve (matplotlib, extra [demo]); the ending says which
-        format."""
+    def plot(self, path: str | os.PathLike | None = None) -> Any:
+        """The decay and the usefulness curve as a matplotlib Figure (extra [demo]), written to `path` where one is
+        given; its ending says in which format."""
         from ._plot import plot_spectra
 
-        plot_spectra({self.name: self}, path)
+        return plot_spectra({self.name: self}, path)
 
     def save(self, path: str | os.PathLike, *, context: bool = True) -> None:
         """Write one .npz file, read again by `ec.load_spectrum`.
@@ -179,23 +199,36 @@ class Spectrum:
     def __repr__(self) -> str:
         top = ", ".join(f"{s:.4g}" for s in self.singular_values[:4]) + (", ..." if self.k > 4 else "")
         good = int(np.count_nonzero(self.converged))
-        return f"<Spectrum of {self.name!r}: k = {self.k} ({good} converged), s = [{top}], {self.method}>"
+        return f"<Spectrum of {self.name!r}: k = {self.k} ({good} converged), s = [{top}], method {self.method!r}>"
 
 
 _FIELDS = tuple(name for name in Spectrum.__dataclass_fields__ if name not in ("conditional", "folded_right"))
 
 
-def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
+def spectrum(
+    ctx: Context,
+    k: int | None = None,
+    *,
+    tol: float = 1e-3,
+    method: SvdMethod = "auto",
+    block_size: int | None = None,
+    max_basis: int | None = None,
+    max_sweeps: int | None = None,
+    verify: bool = True,
+    max_memory: int | None = None,
+    seed: int = 0,
+    callback: Callback | None = None,
+) -> Spectrum:
     """The top k singular values and functions of a context, without the trivial pair.
 
     Parameters
     ----------
     ctx : Context
         From ``ec.contexts``.
-    k : int
-        At most min(n, m) - 1 exist; asking for more warns and gives those.
-    **svd_options
-        Of `ec.svd`: tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback.
+    k : int, optional
+        At most min(n, m) - 1 exist; asking for more warns and gives those. By default 128, or all if there are fewer.
+    tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
+        As in `ec.svd`.
 
     Returns
     -------
@@ -210,12 +243,13 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     """
     if not isinstance(ctx, Context):
         raise TypeError(f"ctx: got {type(ctx).__name__}; allowed: a context (ec.contexts; of a matrix: ec.svd)")
-    asked = check_integer(k, "k", 1)
+    asked = DEFAULT_K if k is None else check_integer(k, "k", 1)
+    check_seed(seed)
     n, m = ctx.shape
-    k = min(asked, min(n, m) - 1)
-    if k < asked:
+    given, k = k, min(asked, min(n, m) - 1)
+    if given is not None and k < asked:
         warnings.warn(
-            f"k: got {asked}; a context of shape {n} x {m} has at most {k} nontrivial functions, which are computed",
+            f"k: got {asked}; a context of shape {n} x {m} has at most {k} nontrivial functions; computing those {k}",
             UserWarning,
             stacklevel=2,
         )
@@ -225,14 +259,32 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     M_0 = deflated_operator(ctx)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        result = svd(M_0, k, **svd_options)
+        result = svd(
+            M_0,
+            k,
+            tol=tol,
+            method=method,
+            block_size=block_size,
+            max_basis=max_basis,
+            max_sweeps=max_sweeps,
+            verify=verify,
+            max_memory=max_memory,
+            seed=seed,
+            callback=callback,
+        )
     U, s, Vh = (np.asarray(part) for part in result)
     s = s.astype(np.float64)
     floor = rounding_floor(ctx.dtype, n, m)
     # beside s_0 = 1, what deflation leaves below the floor is rounding
     zero = s <= floor
+    if s[0] > 1.0 + floor + result.residuals[0]:
+        warnings.warn(
+            f"a singular value of {s[0]:.6g}, above 1: the operator of {ctx.name!r} is not that of a joint "
+            "distribution with the marginals p_x and p_a",
+            UserWarning,
+            stacklevel=2,
+        )
     s = np.where(zero, 0.0, np.where(s <= 1.0 + floor, np.minimum(s, 1.0), s))
-    seed = svd_options.get("seed", 0)
     U, V = _without_constant(U, zero, root_p, seed), _without_constant(Vh.T, zero, root_q, seed + 1)
     residuals = np.array(result.residuals, dtype=np.float64)
     if zero.any():
@@ -242,8 +294,8 @@ def spectrum(ctx: Context, k: int = 128, **svd_options: Any) -> Spectrum:
     _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(zero[-1]))
     return Spectrum(
         singular_values=s,
-        left=_spread(U / root_p[:, None], ctx.rows, ctx.n_rows, ctx.dtype),
-        right=_spread(V / root_q[:, None], ctx.columns, ctx.n_columns, ctx.dtype),
+        left=ctx._output(_spread(U / root_p[:, None], ctx.rows, ctx.n_rows, ctx.dtype)),
+        right=ctx._output(_spread(V / root_q[:, None], ctx.columns, ctx.n_columns, ctx.dtype)),
         residuals=residuals,
         converged=converged,
         missed=float(result.missed),
@@ -317,8 +369,8 @@ def _nothing(ctx: Context, asked: int) -> Spectrum:
     """One input or one context value: the constant functions are all there are."""
     return Spectrum(
         singular_values=np.empty(0),
-        left=np.empty((ctx.n_rows, 0), ctx.dtype),
-        right=np.empty((ctx.n_columns, 0), ctx.dtype),
+        left=ctx._output(np.empty((ctx.n_rows, 0), ctx.dtype)),
+        right=ctx._output(np.empty((ctx.n_columns, 0), ctx.dtype)),
         residuals=np.empty(0),
         converged=np.empty(0, dtype=bool),
         missed=0.0,
@@ -362,20 +414,33 @@ def _without_constant(U: np.ndarray, zero: np.ndarray, root: np.ndarray, seed: i
 def _write_whole(path: str, arrays: dict[str, np.ndarray]) -> None:
     """All of the file or none of it: written beside `path`, then renamed."""
     folder = os.path.dirname(os.path.abspath(path))
-    handle, temporary = tempfile.mkstemp(prefix=".eigencontext-", suffix=".npz", dir=folder)
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=".eigencontext-", suffix=".npz", dir=folder)
+    except OSError as error:
+        raise _about(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file:
             np.savez(file, **arrays)  # type: ignore[arg-type]
         os.chmod(temporary, 0o666 & ~_umask())
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         os.unlink(temporary)
+        if isinstance(error, OSError):
+            raise _about(path, error) from error
         raise
+
+
+def _about(path: str, error: OSError) -> OSError:
+    """The same error, naming the user's file in place of the temporary one."""
+    return OSError(error.errno, error.strerror or str(error), path)
 
 
 def _read_whole(path: str) -> dict[str, np.ndarray]:
     """The arrays of a file whose name, version and checksum are right; nothing in it is ever unpickled."""
     with open(path, "rb") as stream:
+        if stream.read(2) != b"PK":  # NumPy takes anything it does not know for a pickle
+            raise ValueError(f"path: {path} is no saved spectrum, or is damaged (no .npz archive; no checksum)")
+        stream.seek(0)
         try:
             with np.load(stream, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file.files}

@@ -1,4 +1,4 @@
-"""Numbers that say how good a context is (THEORY 5)."""
+"""Numbers that say how good a context is."""
 
 from __future__ import annotations
 
@@ -12,7 +12,12 @@ from ._arguments import check_integer, check_number, real_array
 
 __all__ = ["Usefulness", "usefulness"]
 
-#: the authors' d_0: how many singular values a spectrum is judged by
+
+def __dir__() -> list[str]:
+    return list(__all__)
+
+
+#: Zhai et al.'s d_0: how many singular values a spectrum is judged by
 D0 = 512
 
 #: within this distance of 1 + beta the context is extremely weak or strong, and tau says nothing
@@ -55,12 +60,16 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
 
     tau_d = 1 / (1 - s_{d+1}^2) + beta * sum_{i<=d} s_i^2 / sum_{i<=d0} s_i^2,  tau = min over 1 <= d < d0.
 
-    A context that is too strong (s stays near 1) pays in the first term; one that is too weak leaves nothing to learn.
+    The first term grows where s stays near 1 (a context that is too strong); the second is the share of sum s_i^2 that
+    d functions hold, large at once where s decays fast (too weak). tau > 1: near 1 a few functions get below 1 while
+    much of the sum is still to come, near 1 + beta it takes nearly all of the sum. Where all s are small only their
+    ratios count, so look at s_1 too: near 0 the context says little of X, whatever tau is.
 
     Parameters
     ----------
     s : array-like, (k,)
-        Singular values in descending order, without the trivial one, in [0, 1].
+        Singular values in descending order, without the trivial one, in [0, 1]. Within 4 eps of 1 (eps of their type)
+        they count as 1, as do those of a `Spectrum`, in its own `usefulness`, within its rounding floor.
     d0 : int, optional
         How many of them count; min(512, k) by default. Contexts compare only at equal d0.
     beta : float
@@ -69,8 +78,18 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
     Returns
     -------
     Usefulness
-        All s = 0 gives 1 + beta; s_{d+1} = 1 gives tau_d = inf. Within 1e-2 of 1 + beta a UserWarning says that the
-        context is extremely weak or strong, where the authors advise not to use tau.
+        All s = 0 gives 1 + beta; s_{d+1} = 1 gives tau_d = inf.
+
+    Warns
+    -----
+    UserWarning
+        tau is infinite or within 1e-2 of 1 + beta: the context is extremely weak or strong, where the paper advises
+        not to use tau.
+
+    References
+    ----------
+    Zhai et al., "Contextures: Representations from Contexts", ICML 2025, arXiv 2505.01557, equation 4; R. Zhai,
+    "Contextures: The Mechanism of Representation Learning", dissertation, 2025, arXiv 2504.19792.
 
     Examples
     --------
@@ -79,14 +98,21 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
     >>> result.d, round(float(result), 4)
     (2, 2.0275)
     """
-    s = real_array(s, "s", 1).astype(np.float64)
+    if hasattr(s, "singular_values"):
+        raise TypeError(f"s: got a {type(s).__name__}; allowed: its .singular_values (or call its method usefulness)")
+    array = real_array(s, "s", 1)
+    return usefulness_from(array.astype(np.float64), d0, beta, 4 * float(np.finfo(array.dtype).eps))
+
+
+def usefulness_from(s: np.ndarray, d0: int | None, beta: float, floor: float) -> Usefulness:
+    """`usefulness` of float64 values, of which those within `floor` of 1 count as 1."""
     beta = check_number(beta, "beta", 0.0, open_low=True)
     if s.min() < 0 or s.max() > 1 + 1e-6:
         raise ValueError(f"s: got values in {s.min():g} .. {s.max():g}; allowed: singular values in [0, 1]")
     if (np.diff(s) > 1e-12 * s[:-1].max(initial=0.0)).any():
         raise ValueError("s: the values are not in descending order; allowed: s[0] >= s[1] >= ...")
     d0 = min(D0, len(s)) if d0 is None else check_integer(d0, "d0", 1, len(s), "len(s)")
-    squares = np.minimum(s[:d0], 1.0) ** 2
+    squares = np.where(1.0 - s[:d0] <= floor, 1.0, s[:d0]) ** 2
     captured = np.cumsum(squares)
     if captured[-1] == 0.0:
         result = Usefulness(1.0 + beta, 0, np.full(d0 - 1, 1.0 + beta), d0, beta)
@@ -97,11 +123,12 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
             curve = 1.0 / (1.0 - squares[1:]) + beta * captured[:-1] / captured[-1]
         best = int(np.argmin(curve))
         result = Usefulness(float(curve[best]), best + 1, curve, d0, beta)
-    if abs(result.tau - (1.0 + beta)) <= EXTREME:
+    if np.isinf(result.tau) or abs(result.tau - (1.0 + beta)) <= EXTREME:
+        where = "infinite" if np.isinf(result.tau) else f"within {EXTREME:g} of 1 + beta = {1.0 + beta:g}"
         warnings.warn(
-            f"usefulness: tau = {result.tau:.4g} is within {EXTREME:g} of 1 + beta = {1.0 + beta:g}: the context is "
-            "extremely weak or strong, and tau should not be used to compare it",
+            f"usefulness: tau = {result.tau:.4g} is {where}: the context is extremely weak or strong, and tau should "
+            "not be used to compare it",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
     return result

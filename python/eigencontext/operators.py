@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -22,6 +22,8 @@ from ._arguments import (
     check_memory,
     check_number,
     is_sparse,
+    numpy_of,
+    output_like,
     real_array,
     real_dtype,
     sparse_array,
@@ -30,8 +32,13 @@ from ._arguments import (
 
 __all__ = ["Operator", "as_operator", "kernel"]
 
-KERNELS = ("rbf", "laplacian", "cosine", "polynomial")
+Kernel = Literal["rbf", "laplacian", "cosine", "polynomial"]
+KERNELS: tuple[str, ...] = get_args(Kernel)
 _MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
+
+
+def __dir__() -> list[str]:
+    return list(__all__)
 
 
 class Operator(LinearOperator):
@@ -85,7 +92,24 @@ class Operator(LinearOperator):
         """Flops, bytes of the operator's data and bytes of workspace of one product with `b` vectors."""
         return self._engine.cost(check_integer(b, "b", 1))
 
-    # -- products: LinearOperator's public methods check shapes and end here
+    # -- products give the kind of array that comes in
+
+    def dot(self, x):
+        return output_like(x)(super().dot(numpy_of(x, "x")))
+
+    def matvec(self, x):
+        return output_like(x)(super().matvec(numpy_of(x, "x")))
+
+    def rmatvec(self, x):
+        return output_like(x)(super().rmatvec(numpy_of(x, "x")))
+
+    def matmat(self, X):
+        return output_like(X)(super().matmat(numpy_of(X, "X")))
+
+    def rmatmat(self, X):
+        return output_like(X)(super().rmatmat(numpy_of(X, "X")))
+
+    # -- LinearOperator's methods check shapes and end here
 
     def _matmat(self, X):
         return self._product(self._engine.matmat, X, self.shape[0])
@@ -194,12 +218,12 @@ def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None) -> Ope
 def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, dtype=None) -> Operator:
     """The operator of a scipy.sparse matrix of any format, (n, m), kept as CSR.
 
-    The transposed product is fastest from a transposed copy, nnz (itemsize + index bytes) + 8 (m + 1) bytes, which is
-    kept if it fits into `max_memory`, or by default into a quarter of the memory available. Neither a symmetric matrix
-    needs it nor a row of one entry each.
+    The transposed product is fastest from a transposed copy, made in bands of rows where the matrix is tall: at most
+    nnz (itemsize + index bytes) + (max(m, nnz / 16) + 1) index bytes. It is kept if it fits into `max_memory`, or by
+    default into a quarter of the memory available. Neither a symmetric matrix needs it nor a row of one entry each.
     """
     C = sparse_array(C, argument, dtype)
-    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (C.shape[1] + 1) * C.indptr.itemsize
+    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (max(C.shape[1], C.nnz // 16) + 1) * C.indptr.itemsize
     limit = max_memory if max_memory is not None else available_memory() // 4
     copy = not symmetric and size <= limit
     return Operator("csr", (C.indptr, C.indices, C.data, C.shape, copy, symmetric), C.dtype)
@@ -296,20 +320,28 @@ def _parts(op: Operator):
                 yield item
 
 
-def kernel(X, A=None, kernel="rbf", bandwidth="median", degree=3, coef0=1.0, centered=False) -> Operator:
+def kernel(
+    X: Any,
+    A: Any = None,
+    kernel: Kernel = "rbf",
+    bandwidth: float | str | None = "median",
+    degree: int = 3,
+    coef0: float = 1.0,
+    centered: bool = False,
+) -> Operator:
     """The n x m operator of raw kernel values k(x_i, a_j), computed a tile at a time and never stored.
 
     ==========  ======================================
     rbf         exp(-||x - a||^2 / (2 h^2))
     laplacian   exp(-||x - a||_1 / h)
     cosine      (1 + cos(x, a)) / 2; cos = 0 for a zero vector
-    polynomial  max(0, x.a / p + coef0)^degree
+    polynomial  max(0, x.a / d + coef0)^degree
     ==========  ======================================
 
     Parameters
     ----------
-    X : (n, p) array-like
-    A : (m, p) array-like, optional
+    X : (n, d) array-like
+    A : (m, d) array-like, optional
         None is A = X: a symmetric operator, each tile of which is computed once.
     kernel : {"rbf", "laplacian", "cosine", "polynomial"}
     bandwidth : "median" or float
@@ -320,7 +352,7 @@ def kernel(X, A=None, kernel="rbf", bandwidth="median", degree=3, coef0=1.0, cen
     coef0 : float
         Of the polynomial kernel.
     centered : bool
-        H K H, H = I - 11^T/n, as in kernel PCA (row and column means taken out; costs two products now).
+        H K H, H = I - 11^T/n, as in kernel PCA (row and column means taken out; making it costs two products).
 
     Returns
     -------
@@ -356,6 +388,8 @@ def kernel(X, A=None, kernel="rbf", bandwidth="median", degree=3, coef0=1.0, cen
 def kernel_arguments(X, A, kernel, bandwidth, degree=3, coef0=1.0, *, seed: int = 0):
     """The checked (X, A, bandwidth, degree, coef0) of a kernel; bandwidth None where the kernel has none."""
     check_choice(kernel, "kernel", KERNELS)
+    if isinstance(A, str):
+        raise TypeError(f"A: got {A!r}; allowed: points, or None for X itself (a kernel is named by kernel={A!r})")
     X = real_array(X, "X", 2)
     if A is not None:
         A = real_array(A, "A", 2)

@@ -74,6 +74,24 @@ def test_number_of_threads_is_set_and_checked(threads):
     assert _core.num_threads() == 3
 
 
+@pytest.mark.parametrize("value", ["abc", "0", "-2", "1.5", "2x", "1025", "99999999999999999999"])
+def test_an_invalid_number_in_the_environment_is_an_error(value):
+    run = subprocess.run(
+        [sys.executable, "-c", "import eigencontext as ec; print(ec.get_num_threads())"],
+        env={**os.environ, "EIGENCONTEXT_NUM_THREADS": value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert run.returncode != 0
+    assert f"ValueError: EIGENCONTEXT_NUM_THREADS: got {value}; allowed: an integer in 1 .. 1024" in run.stderr
+
+
+def test_an_empty_number_in_the_environment_is_none():
+    code = "from eigencontext import _core; print(_core.num_threads())"
+    assert int(fresh(code, EIGENCONTEXT_NUM_THREADS="")[0]) >= 1
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_computes_the_same_and_does_not_hang(threads):

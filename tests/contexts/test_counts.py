@@ -288,3 +288,28 @@ def test_operator_with_values_without_mass():
     assert spec.right.shape[0] == 12 and not spec.right[-1].any()
     given = ec.contexts.operator(P[:, :-1] / P.sum(1, keepdims=True), P.sum(1), P[:, :-1].sum(0))
     oracles.check_spectrum(given, oracles.reference(P[:, :-1]))
+
+
+def test_a_wrong_marginal_of_many_small_weights_is_refused():
+    rng = np.random.default_rng(0)
+    W = rng.random((50, 8000)).astype(np.float32)
+    W /= W.sum(1, keepdims=True)
+    p = np.full(50, 0.02)
+    q = p @ W.astype(float)
+    assert ec.contexts.operator(W, p, q.astype(np.float32)).shape == (50, 8000)
+    with pytest.raises(ValueError, match=r"p_a: differs from the marginal .* by up to"):
+        ec.contexts.operator(W, p, q * np.repeat([0.0, 2.0], 4000) / (q @ np.repeat([0.0, 2.0], 4000)))
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+def test_a_stored_negative_probability_is_refused(kind):
+    with pytest.raises(ValueError, match=r"L: got negative entries, the smallest -0\.5; allowed: probabilities >= 0"):
+        ec.contexts.operator(kind([[1.5, -0.5], [-0.5, 1.5]]), [0.5, 0.5])
+    rounding = np.array([[1.0, -1e-16], [0.0, 1.0]])
+    assert ec.contexts.operator(kind(rounding), [0.5, 0.5]).shape == (2, 2)
+
+
+def test_values_above_1_are_warned_of_where_entries_are_not_seen():
+    ctx = ec.contexts.operator(oracles.Callback(np.array([[1.5, -0.5], [-0.5, 1.5]])), [0.5, 0.5])
+    with pytest.warns(UserWarning, match=r"a singular value of 2, above 1: .* not that of a joint distribution"):
+        ec.spectrum(ctx, 1)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+import eigencontext as ec
 from eigencontext import _core
 
 DTYPES = [np.float32, np.float64]
@@ -111,6 +112,20 @@ def test_csr_shapes(dtype, shape, density, transpose_copy):
     op = _core.csr(*arrays, *shape, transpose_copy)
     for b in (1, 17, 40):
         check_products(op, A, dtype, b)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_csr_tall_transpose_in_bands(dtype, index):
+    """Tall enough for several bands (8 MiB of 32 columns), at widths whose last vector overlaps the one before."""
+    *arrays, A = sparse(150_000, 11, 0.5, dtype, index)
+    op = _core.csr(*arrays, *A.shape, True)
+    bound = 1024 + 8  # additions of a segment, and of the bands
+    exact = sp.csr_matrix((arrays[2].astype(float), arrays[1], arrays[0]), shape=A.shape).T
+    for width in (1, 3, 16, 21, 40):
+        y = np.random.default_rng(width).standard_normal((150_000, width)).astype(dtype)
+        scale = abs(exact) @ abs(y.astype(float))
+        assert np.all(abs(op.rmatmat(y) - exact @ y.astype(float)) <= bound * np.finfo(dtype).eps * scale)
 
 
 def test_csr_repeated_and_unsorted_entries_add_up():
@@ -301,3 +316,23 @@ def test_callback_errors_pass_unchanged():
         op.rmatmat(np.ones((3, 1)))
     with pytest.raises(ValueError, match="shape"):
         _core.callback(3, 2, "float64", lambda X: X, fails).matmat(np.ones((2, 1)))
+
+
+@pytest.mark.torch
+def test_products_with_tensors_are_tensors():
+    torch = pytest.importorskip("torch")
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    K = ec.operators.kernel(torch.from_numpy(X), X[:30], bandwidth=1.0)
+    right, left = torch.from_numpy(X[:30]), torch.from_numpy(X).requires_grad_()
+    for got, expected in (
+        (K @ right, K @ X[:30]),
+        (K * right, K @ X[:30]),
+        (K(right[:, 0]), K @ X[:30, 0]),
+        (K.matmat(right), K @ X[:30]),
+        (K.matvec(right[:, 0]), K @ X[:30, 0]),
+        (K.rmatmat(left), K.T @ X),
+        (K.rmatvec(left[:, 0]), K.T @ X[:, 0]),
+        (K.T @ left, K.T @ X),
+    ):
+        assert isinstance(got, torch.Tensor) and isinstance(expected, np.ndarray)
+        np.testing.assert_array_equal(got.numpy(), expected)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import eigencontext as ec
 from eigencontext import _core
 
 KERNELS = ["rbf", "laplacian", "cosine", "polynomial"]
@@ -283,3 +284,37 @@ def test_kept_tiles_change_no_bit(shape, dtype):
             for _ in range(3):
                 assert np.array_equal(op.matmat(V), forgetful.matmat(V))
                 assert np.array_equal(op.rmatmat(W), forgetful.rmatmat(W))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("far", [1e6, 1e8, 1e9])
+@pytest.mark.parametrize("rectangular", [False, True])
+def test_rbf_of_clusters_far_apart(dtype, far, rectangular):
+    """|x|^2 + |a|^2 - 2 x.a cancels even in float64: distances are summed from differences."""
+    step = max(0.1, 4 * far * float(np.finfo(dtype).eps))
+    X = np.r_[-far - step * np.arange(70), far + step * np.arange(70)][:, None] * np.ones(3)
+    X = X.astype(dtype)
+    h = 5.0 * step
+    a = X[::-1].copy() if rectangular else X
+    wide = X.astype(np.longdouble), a.astype(np.longdouble)
+    expected = np.exp(-np.square(wide[0][:, None] - wide[1]).sum(axis=2) / (2 * h * h)).astype(float)
+    K = ec.operators.kernel(X, a if rectangular else None, bandwidth=h)
+    got = K @ np.eye(140, dtype=dtype)
+    np.testing.assert_allclose(got, expected, rtol=0, atol=10 * np.finfo(dtype).eps)
+    np.testing.assert_allclose(K.T @ np.eye(140, dtype=dtype), got.T, rtol=0, atol=1e-15)
+
+
+def test_polynomial_of_long_vectors_in_float32():
+    """Scores of 1e5 that nearly cancel coef0, or one another: small entries are right to rounding."""
+    rng = np.random.default_rng(0)
+    X = (rng.standard_normal((200, 30)) * 300).astype(np.float32)
+    X[100:] = (1500 * np.linalg.qr(rng.standard_normal((100, 30)))[0]).astype(np.float32)
+    wide = X.astype(float)
+    exact = np.maximum(0, wide @ wide.T / 30 + 1) ** 3
+    got = ec.operators.kernel(X, kernel="polynomial") @ np.eye(200, dtype=np.float32)
+    small = (exact > 0) & (exact < 1e3)
+    assert small.sum() > 10
+    np.testing.assert_allclose(got[small], exact[small], rtol=1e-5, atol=1e-6)
+    a = wide[::-1].astype(np.float32)
+    rectangular = ec.operators.kernel(X, a, kernel="polynomial") @ np.eye(200, dtype=np.float32)
+    np.testing.assert_allclose(rectangular[:, ::-1][small], exact[small], rtol=1e-5, atol=1e-6)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 import scipy.sparse.linalg
+from scipy.sparse.linalg import aslinearoperator
 
 import eigencontext as ec
 from eigencontext import _spectrum
@@ -117,7 +118,7 @@ def test_k(function):
         ({"tol": "small"}, TypeError, "tol: got 'small'"),
         ({"tol": True}, TypeError, "tol: got True"),
         ({"method": "lanczos"}, ValueError, "method: got 'lanczos'; allowed: 'auto', 'krylov', 'subspace'"),
-        ({"method": "rpcholesky"}, ValueError, "method: got 'rpcholesky'; allowed: 'auto'"),
+        ({"method": "single_pass"}, ValueError, "method: got 'single_pass'; allowed: 'auto'"),
         ({"method": None}, TypeError, r"method: got None \(NoneType\); allowed: 'auto'"),
         ({"block_size": 0}, ValueError, "block_size: got 0; allowed: an integer >= 1"),
         ({"block_size": 1.5}, TypeError, "block_size: got 1.5"),
@@ -389,15 +390,15 @@ def test_compositions_of_unequal_shapes():
 def test_contexts_of_operators_that_are_no_distribution():
     make = ec.contexts.operator
     with pytest.raises(ValueError, match=r"^L: column\(s\) 1 get negative weights; allowed: >= 0"):
-        make([[1.5, -0.5], [1.2, -0.2]], [0.5, 0.5])
+        make(aslinearoperator(np.array([[1.5, -0.5], [1.2, -0.2]])), [0.5, 0.5])
     with pytest.raises(ValueError, match=r"^L: L\^T sqrt\(p_x\) has negative entries"):
-        make(-np.eye(2), [0.5, 0.5], form="normalized")
+        make(aslinearoperator(-np.eye(2)), [0.5, 0.5], form="normalized")
     with pytest.raises(ValueError, match="^p_x: got negative entries, the smallest -0.5; allowed: weights >= 0"):
         make(np.eye(2), [1.5, -0.5])
     ctx = make(np.eye(2), [0.5, 0.5])
     with pytest.raises(ValueError, match="^X_new: got 3 columns; allowed: 2, one a context value"):
         ctx.conditional(np.full((1, 3), 1 / 3))
-    with pytest.raises(ValueError, match="^y holds NaN; every input needs a label"):
+    with pytest.raises(ValueError, match="^y holds None or NaN; every input needs a label"):
         ec.contexts.labels(np.array(["a", np.nan], dtype=object))
 
 
@@ -432,3 +433,49 @@ def test_constant_features_and_duplicated_points(kind):
         exact = np.linalg.eigvalsh(K @ np.eye(30))[::-1][:3]
         rounding = 10 * np.finfo(float).eps * exact[0] * np.sqrt(30)
         assert np.abs(ec.eigh(K, 3, tol=0).w - exact).max() <= 3 * rounding
+
+
+# -- what people pass by mistake ---------------------------------------------------------------------------------------
+
+
+def test_tables_with_text_name_the_columns():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "kind": ["p", "q", "r"]})
+    with pytest.raises(TypeError, match=r"^X: got dtype object from DataFrame with column\(s\) 'kind' \("):
+        ec.contexts.kernel(frame)
+    nullable = pandas.DataFrame({"a": [1.0, 2.0], "b": pandas.array([1, None], dtype="Int64")})
+    with pytest.raises(TypeError, match=r"^a: got dtype object from DataFrame with column\(s\) 'b' \(Int64\)"):
+        ec.svd(nullable, 1)
+
+
+def test_none_and_text_are_shown():
+    with pytest.raises(TypeError, match=r"^X: got dtype object from None \(NoneType\); allowed: floating"):
+        ec.contexts.kernel(None)
+    for kernel in (ec.contexts.kernel, ec.operators.kernel):
+        with pytest.raises(TypeError, match="^A: got 'rbf'; allowed: points, or None .*kernel='rbf'"):
+            kernel(GOOD, "rbf")
+
+
+def test_graphs_are_matrices():
+    class Graph:  # what networkx's has
+        nodes, edges = (), ()
+
+    with pytest.raises(TypeError, match=r"^adjacency: got a Graph; allowed: a matrix, as networkx"):
+        ec.contexts.graph(Graph())
+    with pytest.raises(ValueError, match=r"^adjacency: got shape \(4, 2\); allowed: a square matrix \(of an edge list"):
+        ec.contexts.graph([[0, 1], [1, 2], [2, 3], [3, 0]])
+
+
+def test_labels_that_look_like_measurements():
+    values = np.random.default_rng(0).normal(size=60)
+    with pytest.warns(UserWarning, match="^y: 60 distinct floating point numbers of 60, each a class of its own"):
+        ec.contexts.labels(values)
+    for y in ([1, None, 2], [None, None]):
+        with pytest.raises(ValueError, match="^y holds None or NaN; every input needs a label"):
+            ec.contexts.labels(y)
+
+
+def test_labels_that_are_labels_do_not_warn(recwarn):
+    for y in (np.arange(60), np.arange(300) % 30.0, np.arange(20.0), list("abc")):
+        ec.contexts.labels(y)
+    assert not recwarn.list

@@ -115,7 +115,8 @@ def test_default_contexts(tmp_path):
 
 def test_rank_is_capped_with_a_warning(tmp_path):
     np.save(tmp_path / "c.npy", np.ones((5, 4)) + np.eye(5, 4))
-    result = run("spectrum", "c.npy", "--context", "counts", folder=tmp_path)
+    assert run("spectrum", "c.npy", "--context", "counts", folder=tmp_path).stderr == ""
+    result = run("spectrum", "c.npy", "--context", "counts", "--rank", 128, folder=tmp_path)
     assert "warning: k: got 128" in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
@@ -298,6 +299,35 @@ def test_errors_are_one_line(here, capsys):
     for arguments in (("spectrum", "none.npy"), ("unknown",)):
         only_line(run(*arguments, folder=here, code=2).stderr)
     assert not [name for name in os.listdir() if "spectrum" in name or "compare" in name]
+
+
+def test_no_output_replaces_the_input_or_another_output(here, capsys):
+    before = (here / "x.npy").read_bytes()
+    os.symlink("x.npy", "link.npz")
+    cases = {
+        ("spectrum", "x.npy", "--out", "x.npy"): "--out: got x.npy, which is INPUT too; allowed: another file",
+        ("spectrum", "x.npy", "--out", "link.npz"): "--out: got link.npz, which is INPUT too",
+        ("spectrum", "x.npy", "--out", "s.png", "--plot", "./s.png"): "--plot: got ./s.png, which is --out too",
+    }
+    for arguments, message in cases.items():
+        assert message in only_line(error_here(arguments, capsys)), arguments
+    (here / "x.png").write_bytes(before)
+    for command in (("spectrum",), ("compare", "--contexts", "rbf")):
+        message = error_here((*command, "x.png", "--format", "npy", "--plot", "x.png"), capsys)
+        assert "--plot: got x.png, which is INPUT too" in only_line(message)
+    assert (here / "x.npy").read_bytes() == (here / "x.png").read_bytes() == before
+
+
+def test_a_saved_spectrum_is_no_input(here, capsys):
+    out_here(("spectrum", "x.npy", "--rank", 2), capsys)
+    assert "it is a saved spectrum; allowed: data" in only_line(error_here(("spectrum", "x.spectrum.npz"), capsys))
+
+
+def test_demo_looks_for_matplotlib_first(here, capsys, monkeypatch):
+    pytest.importorskip("sklearn")
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert "plotting needs matplotlib" in only_line(error_here(("demo",), capsys))
+    assert os.listdir() == ["x.npy"]
 
 
 @pytest.mark.parametrize(

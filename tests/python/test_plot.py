@@ -19,8 +19,8 @@ def test_several_spectra_stand_together():
         ),
     }
     decay, curve = draw_spectra(spectra).axes
-    assert (decay.get_xlabel(), decay.get_ylabel()) == ("i", "singular value $s_i$")
-    assert (curve.get_xlabel(), curve.get_ylabel()) == ("d", r"$\tau_d$")
+    assert (decay.get_xlabel(), decay.get_ylabel()) == ("index $i$", "singular value $s_i$")
+    assert (curve.get_xlabel(), curve.get_ylabel()) == ("number of features $d$", r"usefulness $\tau_d$")
     assert decay.get_title() and curve.get_title()
     assert [text.get_text() for text in decay.get_legend().get_texts()] == list(spectra)
     for (name, spectrum), line in zip(spectra.items(), decay.get_lines(), strict=True):
@@ -41,7 +41,7 @@ def test_a_spectrum_without_values():
     with pytest.warns(UserWarning, match="at most 0"):
         nothing = ec.spectrum(ec.contexts.counts([[1.0]]), k=1)
     decay, curve = draw_spectra({"nothing": nothing}).axes
-    assert decay.get_legend() is None and curve.get_legend() is None and decay.get_xlabel() == "i"
+    assert decay.get_legend() is None and curve.get_legend() is None and decay.get_xlabel() == "index $i$"
 
 
 def test_a_context_has_one_colour_where_a_curve_is_missing():
@@ -49,6 +49,14 @@ def test_a_context_has_one_colour_where_a_curve_is_missing():
     good = ec.spectrum(ec.contexts.kernel(X, bandwidth=1), k=8)
     decay, curve = draw_spectra({"strong": strong, "good": good}).axes
     assert curve.get_lines()[0].get_color() == decay.get_lines()[1].get_color()
+
+
+def test_a_steep_curve_does_not_hide_the_minima():
+    for bandwidth, k in ((0.2, 30), (0.5, 50)):
+        steep = ec.spectrum(ec.contexts.kernel(X, bandwidth=bandwidth), k=k)
+        result = steep.usefulness()
+        top = draw_spectra({"steep": steep}).axes[1].get_ylim()[1]
+        assert result.tau < top == max(6.0, 1.5 * result.tau) < result.curve.max()
 
 
 def test_what_can_be_written():

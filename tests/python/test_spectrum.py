@@ -30,14 +30,14 @@ def test_methods_agree(method):
     expected = ec.spectrum(ctx, k=3, method="full", tol=0).singular_values
     spec = ec.spectrum(ctx, k=3, method=method, tol=1e-10)
     np.testing.assert_allclose(spec.singular_values, expected, atol=1e-9)
-    assert spec.method == method or method == "auto"
+    assert spec.method in (method, "full")  # the context is too small for the iterative ones
     assert spec.reason and spec.stop_reason == "converged" and spec.converged.all()
 
 
 def test_k_is_capped_at_the_rank_bound():
     ctx = ec.contexts.counts(C)
     with pytest.warns(UserWarning, match="k: got 128.*at most 19"):
-        spec = ec.spectrum(ctx)
+        spec = ec.spectrum(ctx, k=128)
     assert spec.k == 19 and spec.k_asked == 128 and spec.left.shape == (30, 19)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -64,6 +64,20 @@ def test_only_constants(shape):
 def test_a_matrix_is_no_context():
     with pytest.raises(TypeError, match="ctx: got ndarray"):
         ec.spectrum(C, 3)
+
+
+def test_k_is_capped_silently_where_the_user_gave_none(recwarn):
+    spec = ec.spectrum(ec.contexts.counts(C))
+    assert spec.k == 19 and spec.k_asked == 128 and not recwarn.list
+
+
+def test_all_options_of_svd_are_options_of_spectrum():
+    import inspect
+
+    ours, theirs = (inspect.signature(f).parameters for f in (ec.spectrum, ec.svd))
+    assert {p.name: (p.default, p.annotation) for p in theirs.values() if p.kind == p.KEYWORD_ONLY} == {
+        p.name: (p.default, p.annotation) for p in ours.values() if p.kind == p.KEYWORD_ONLY
+    }
 
 
 def test_options_reach_the_solver():
@@ -127,8 +141,26 @@ def test_usefulness_is_the_formula(d0, beta):
     assert "tau" in repr(result)
 
 
+def test_a_value_of_one_to_rounding_counts_as_one():
+    spec = ec.spectrum(ec.contexts.labels(list("aabbcc")), k=2)
+    with pytest.warns(UserWarning, match="tau = inf is infinite: the context is extremely weak or strong"):
+        assert spec.usefulness(d0=2).tau == np.inf
+    for dtype in (np.float32, np.float64):
+        ones = np.array([1, np.nextafter(dtype(1), dtype(0)), 0.5], dtype)
+        assert ec.metrics.usefulness(ones).curve[0] == np.inf
+        below = np.array([1, 1 - 100 * np.finfo(dtype).eps, 0.5], dtype)
+        curve = ec.metrics.usefulness(below).curve
+        np.testing.assert_allclose(curve, plain_usefulness(below.astype(float), 3, 1.0), rtol=1e-6)
+
+
+def test_usefulness_of_a_spectrum_points_to_its_method(spec):
+    with pytest.raises(TypeError, match="s: got a Spectrum; allowed: its .singular_values"):
+        ec.metrics.usefulness(spec)
+
+
 def test_usefulness_of_ones_and_zeros():
-    assert ec.metrics.usefulness(np.ones(5)).tau == np.inf
+    with pytest.warns(UserWarning, match="extremely weak or strong"):
+        assert ec.metrics.usefulness(np.ones(5)).tau == np.inf
     result = ec.metrics.usefulness([1, 1, 0.5, 0.4])
     assert result.curve[0] == np.inf and np.isfinite(result.curve[1:]).all()
     with pytest.warns(UserWarning, match="extremely weak or strong"):
@@ -227,10 +259,21 @@ def test_save_without_context(spec, tmp_path):
     assert (again.left == spec.left).all()
     with pytest.raises(ValueError, match="context=False"):
         again.transform(X)
-    odd = ec.spectrum(ec.contexts.labels([1, "1", None, "1"]), k=2)
+    odd = ec.spectrum(ec.contexts.labels([1, "1", (2,), "1"]), k=2)
     with pytest.raises(TypeError, match="context=False"):
         odd.save(tmp_path / "odd.npz")
     odd.save(tmp_path / "odd.npz", context=False)
+
+
+def test_an_error_in_writing_names_the_file_of_the_user(spec, tmp_path):
+    path = tmp_path / "none" / "s.npz"
+    with pytest.raises(FileNotFoundError) as caught:
+        spec.save(path)
+    assert caught.value.filename == str(path) and "eigencontext-" not in str(caught.value)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(IsADirectoryError) as caught:
+        spec.save(tmp_path / "folder")
+    assert caught.value.filename == str(tmp_path / "folder") and os.listdir(tmp_path) == ["folder"]
 
 
 def test_a_full_disk_leaves_nothing_behind(spec, tmp_path, monkeypatch):
@@ -272,7 +315,7 @@ def test_bad_files(spec, tmp_path):
 def test_plot(spec, ending, tmp_path):
     pytest.importorskip("matplotlib")
     path = tmp_path / f"s.{ending}"
-    spec.plot(path)
+    assert len(spec.plot(path).axes) == len(spec.plot().axes) == 2
     assert path.stat().st_size > 1000
 
 
@@ -319,3 +362,36 @@ def test_another_version_and_a_wrong_checksum(spec, tmp_path):
     np.savez(tmp_path / "pickle.npz", **{**arrays, "left": np.array([print], dtype=object)})
     with pytest.raises(ValueError, match="allow_pickle=False"):
         ec.load_spectrum(tmp_path / "pickle.npz")
+
+
+@pytest.mark.torch
+def test_torch_in_torch_out(tmp_path):
+    torch = pytest.importorskip("torch")
+    points = X.astype(np.float32)
+    T = torch.from_numpy(points)
+    for make in (
+        lambda x: ec.contexts.kernel(x, bandwidth=0.8),
+        lambda x: ec.contexts.neighbors(x, 10),
+        lambda x: ec.contexts.mixture([ec.contexts.neighbors(x, 5), ec.contexts.kernel(x)], [0.5, 0.5]),
+        lambda x: ec.contexts.neighbors(x, 5) @ ec.contexts.kernel(x),
+    ):
+        ctx = make(T)
+        spec, expected = ec.spectrum(ctx, k=3), ec.spectrum(make(points), k=3)
+        for got, wanted in (
+            (spec.left, expected.left),
+            (spec.right, expected.right),
+            (spec.transform(T[:4].requires_grad_()), expected.transform(points[:4])),
+            (ctx.operator.rmatvec(T[:, 0]), ctx.operator.rmatvec(points[:, 0])),
+        ):
+            assert isinstance(got, torch.Tensor) and got.dtype == torch.float32
+            np.testing.assert_array_equal(got.numpy(), wanted)
+        assert isinstance(spec.transform(points[:4]), np.ndarray) and isinstance(expected.left, np.ndarray)
+        assert isinstance(pickle.loads(pickle.dumps(spec)).left, torch.Tensor)
+        spec.save(tmp_path / "s.npz")
+        np.testing.assert_array_equal(ec.load_spectrum(tmp_path / "s.npz").left, expected.left)
+        joined = ec.concatenate([spec, expected])
+        assert joined.left.shape == (len(X), 3) and isinstance(joined.left, torch.Tensor)
+        assert isinstance(joined.transform(T[:4]), torch.Tensor)
+    counts = ec.contexts.counts(torch.from_numpy(C))
+    assert isinstance(ec.spectrum(counts, k=2).right, torch.Tensor)
+    assert isinstance(ec.spectrum(ec.contexts.labels(torch.tensor([0, 1, 1, 2])), k=2).left, torch.Tensor)

@@ -13,6 +13,7 @@
 
 #include "backend/cpu/blas.hpp"
 #include "backend/cpu/cpu.hpp"
+#include "backend/cpu/rows.hpp"
 #include "base/parallel.hpp"
 
 namespace eigencontext {
@@ -57,22 +58,15 @@ struct Range {
     // Rows that follow each other without a gap are read several at a time, so that short rows are vectors too.
     const Index group = X.stride == X.cols ? std::max<Index>(1, 64 / X.cols) : 1;
     const Index groups = X.rows / group;
-    raise(peak, {X.data, groups, group * X.cols, group * X.stride});
-    raise(peak, X.row_range(groups * group, X.rows - groups * group));
+    const auto raise = cpu::row_kernels<T>().peaks;
+    raise(X.data, group * X.stride, groups, group * X.cols, peak);
+    raise(X.row(groups * group), X.stride, X.rows - groups * group, X.cols, peak);
     for (Index j = 0; j < X.cols; ++j) {
       T highest = peak[j];
       for (Index k = 1; k < group; ++k) highest = std::max(highest, peak[k * X.cols + j]);
       if (highest == 0) continue;
       largest = std::max(largest, static_cast<double>(highest));
       smallest = std::min(smallest, static_cast<double>(highest));
-    }
-  }
-
- private:
-  static void raise(T* peak, Block<const T> X) {
-    for (Index i = 0; i < X.rows; ++i) {
-      const T* x = X.row(i);
-      for (Index j = 0; j < X.cols; ++j) peak[j] = std::max(peak[j], std::abs(x[j]));
     }
   }
 };
@@ -112,8 +106,10 @@ void add_chunk(Block<const float> X, Block<const float> Y, bool same, Block<doub
     blas::gram_upper<float>(1, X, 0, product);
   else
     blas::gemm<float>(Op::transpose, Op::none, 1, X, Y, 0, product);
-  for (Index i = 0; i < X.cols; ++i)
-    for (Index j = same ? i : 0; j < Y.cols; ++j) G(i, j) += product(i, j);
+  for (Index i = 0; i < X.cols; ++i) {
+    const Index first = same ? i : 0;
+    cpu::row_kernels<float>().accumulate(product.row(i) + first, Y.cols - first, G.row(i) + first);
+  }
 }
 
 // --- finiteness ---
@@ -219,6 +215,33 @@ void Cpu::scale_rows(const double* w, Block<const T> X, Block<T> Y) {
 }
 
 template <class T>
+void Cpu::scale_columns(const double* w, Block<T> Y) {
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      T* y = Y.row(i);
+      for (Index j = 0; j < Y.cols; ++j) y[j] = static_cast<T>(w[j] * static_cast<double>(y[j]));
+    }
+  });
+}
+
+template <class T>
+void Cpu::subtract_row_squares(Block<const T> X, double* d) {
+  for_row_chunks(X.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i) {
+      const T* x = X.row(i);
+      double sum = 0;
+      for (Index j = 0; j < X.cols; ++j) sum += static_cast<double>(x[j]) * static_cast<double>(x[j]);
+      d[i] -= sum;
+    }
+  });
+}
+
+template <class T>
+void Cpu::gather_rows(Block<const T> X, const Index* rows, Index count, double* out) {
+  for (Index i = 0; i < count; ++i) std::copy_n(X.row(rows[i]), X.cols, out + i * X.cols);
+}
+
+template <class T>
 void Cpu::column_squares(Block<const T> X, double* sums) {
   constexpr Index rows = 4096;
   const Index chunks = ceil_div(X.rows, rows);
@@ -282,6 +305,9 @@ void Cpu::tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGra
   template void Cpu::multiply_right<T>(Block<T>, const double*);                            \
   template void Cpu::add<T>(double, Block<const T>, double, Block<T>);                      \
   template void Cpu::scale_rows<T>(const double*, Block<const T>, Block<T>);                \
+  template void Cpu::scale_columns<T>(const double*, Block<T>);                             \
+  template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                      \
+  template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);          \
   template void Cpu::column_squares<T>(Block<const T>, double*);                            \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                    \
   template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);        \

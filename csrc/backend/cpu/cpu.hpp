@@ -41,6 +41,18 @@ struct Cpu {
   template <class T>
   static void scale_rows(const double* w, Block<const T> X, Block<T> Y);
 
+  // Y(:, j) *= w[j].
+  template <class T>
+  static void scale_columns(const double* w, Block<T> Y);
+
+  // d[i] -= sum_j X(i, j)^2, in float64.
+  template <class T>
+  static void subtract_row_squares(Block<const T> X, double* d);
+
+  // out (count x X.cols, on the host) = X(rows[i], :).
+  template <class T>
+  static void gather_rows(Block<const T> X, const Index* rows, Index count, double* out);
+
   // sums[j] = sum_i X(i, j)^2 in float64: any float is safe, a double beyond 1e-150 .. 1e150 is to be scaled before.
   template <class T>
   static void column_squares(Block<const T> X, double* sums);
@@ -81,15 +93,20 @@ struct Cpu {
   static void exp(T* x, Index n);
 
   // CSR. A by rows; entry order within a row is free, repeated entries add up. Indices are the caller's promise.
-  // Y = A X;  Z = A^T Y;  Z = A^T diag(w) A X (w null: ones);  a transposed copy, A.cols + 1 offsets into `offsets`.
+  // Y = A X, where A may be a stack of A.rows / Y.rows matrices whose products add up (banded transposes);
+  // Z = A^T Y;  Z = A^T diag(w) A X (w null: ones).
   template <class T, class Int>
   static void csr_multiply(CsrView<T, Int> A, Block<const T> X, Block<T> Y);
   template <class T, class Int>
   static void csr_multiply_transposed(CsrView<T, Int> A, Block<const T> Y, Block<T> Z);
   template <class T, class Int>
   static void csr_multiply_fused(CsrView<T, Int> A, const double* w, Block<const T> X, Block<T> Z);
+  // The transposes of `bands` parts of A's rows, stacked: bands * A.cols + 1 offsets. Column numbers stay those of A's
+  // rows. A product then gathers from one part of Y after the other, each of which stays in the cache.
   template <class T, class Int>
-  static void csr_transpose(CsrView<T, Int> A, Int* offsets, Int* indices, T* values);
+  static void csr_transpose(CsrView<T, Int> A, Index bands, Int* offsets, Int* indices, T* values);
+  template <class T, class Int>
+  static Index csr_bands(CsrView<T, Int> A);  // how many parts serve A best
   // Bytes of scratch memory of the transposed and fused products with b columns.
   template <class T, class Int>
   static double csr_scratch(CsrView<T, Int> A, Index b);

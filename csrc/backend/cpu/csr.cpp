@@ -18,7 +18,10 @@ using cpu::SimdLevel;
 constexpr Index row_work = 4;          // an empty row costs about as much as this many entries
 constexpr Index chunk_work = 1 << 15;  // entries of a chunk of rows
 constexpr Index max_groups = 8;        // private sums of a scattered product
-constexpr Index sum_rows = 2048;       // rows of Z whose private sums are added by one chunk
+constexpr Index band_bytes = 1 << 23;  // of 32 columns of the rows that one band of a transposed copy gathers
+constexpr Index segment_entries = 16;  // average entries of a row of a band at least
+constexpr Index max_bands = 64;
+constexpr Index sum_rows = 2048;  // rows of Z whose private sums are added by one chunk
 
 template <class T, class Int>
 const CsrKernels<T, Int>& kernels() {
@@ -37,13 +40,18 @@ Index entries(const CsrView<T, Int>& A) {
   return A.rows > 0 ? static_cast<Index>(A.offsets[A.rows]) : 0;
 }
 
-// The first row of chunk c of `chunks`: chunks hold about equally many entries.
+struct Rows {
+  Index begin, end;
+};
+
+// Part c of `rows`, cut into `chunks` parts that hold about equally many entries.
 template <class T, class Int>
-Index first_row(const CsrView<T, Int>& A, Index chunks, Index c) {
-  if (c >= chunks) return A.rows;
+Index first_row(const CsrView<T, Int>& A, Rows rows, Index chunks, Index c) {
+  if (c >= chunks) return rows.end;
   const auto work_before = [&](Index i) { return static_cast<Index>(A.offsets[i]) + row_work * i; };
-  const Index total = work_before(A.rows), target = total / chunks * c + total % chunks * c / chunks;
-  Index low = 0, high = A.rows;
+  const Index before = work_before(rows.begin), total = work_before(rows.end) - before;
+  const Index target = before + total / chunks * c + total % chunks * c / chunks;
+  Index low = rows.begin, high = rows.end;
   while (low < high) {
     const Index middle = low + (high - low) / 2;
     if (work_before(middle) < target)
@@ -55,8 +63,14 @@ Index first_row(const CsrView<T, Int>& A, Index chunks, Index c) {
 }
 
 template <class T, class Int>
-Index chunk_count(const CsrView<T, Int>& A) {
-  return std::max<Index>(1, (entries(A) + row_work * A.rows) / chunk_work);
+Rows chunk_rows(const CsrView<T, Int>& A, Rows rows, Index chunks, Index c) {
+  return {first_row(A, rows, chunks, c), first_row(A, rows, chunks, c + 1)};
+}
+
+template <class T, class Int>
+Index chunk_count(const CsrView<T, Int>& A, Rows rows) {
+  const Index entries_within = static_cast<Index>(A.offsets[rows.end] - A.offsets[rows.begin]);
+  return std::max<Index>(1, (entries_within + row_work * (rows.end - rows.begin)) / chunk_work);
 }
 
 // How many row groups scatter into sums of their own: each costs cols rows to clear and to add.
@@ -111,8 +125,9 @@ void scattered_product(CsrView<T, Int> A, Block<T> Z, Kernel kernel, Point point
     parallel_for(groups, [&](Index g, int) {
       CsrTask<T, Int> task{};
       task.A = A;
-      task.row_begin = first_row(A, groups, g);
-      task.row_end = first_row(A, groups, g + 1);
+      const Rows rows = chunk_rows(A, {0, A.rows}, groups, g);
+      task.row_begin = rows.begin;
+      task.row_end = rows.end;
       task.sums = sums.data() + g * A.cols * stride;
       task.sums_stride = stride;
       task.width = width;
@@ -131,21 +146,28 @@ void Cpu::csr_multiply(CsrView<T, Int> A, Block<const T> X, Block<T> Y) {
   if (Y.cols == 0 || A.rows == 0) return;
   if (entries(A) == 0) return fill_zero(Y);
   const auto& kernel = kernels<T, Int>();
-  const Index chunks = chunk_count(A), panels = (X.cols + kernel.multiply_panel - 1) / kernel.multiply_panel;
+  const Index bands = A.rows / Y.rows, panels = (X.cols + kernel.multiply_panel - 1) / kernel.multiply_panel;
   const Index panel = std::min(X.cols, ((X.cols + panels - 1) / panels + 15) / 16 * 16);
   for (Index column = 0; column < X.cols; column += panel) {
-    parallel_for(chunks, [&](Index c, int) {
-      CsrTask<T, Int> task{};
-      task.A = A;
-      task.row_begin = first_row(A, chunks, c);
-      task.row_end = first_row(A, chunks, c + 1);
-      task.X = X.data + column;
-      task.x_stride = X.stride;
-      task.Y = Y.data + column;
-      task.y_stride = Y.stride;
-      task.width = std::min(panel, X.cols - column);
-      kernel.multiply(task);
-    });
+    for (Index band = 0; band < bands; ++band) {
+      const Rows all{band * Y.rows, (band + 1) * Y.rows};
+      const Index chunks = chunk_count(A, all);
+      parallel_for(chunks, [&](Index c, int) {
+        const Rows rows = chunk_rows(A, all, chunks, c);
+        CsrTask<T, Int> task{};
+        task.A = A;
+        task.A.offsets += all.begin;
+        task.row_begin = rows.begin - all.begin;
+        task.row_end = rows.end - all.begin;
+        task.X = X.data + column;
+        task.x_stride = X.stride;
+        task.Y = Y.data + column;
+        task.y_stride = Y.stride;
+        task.add = band > 0;
+        task.width = std::min(panel, X.cols - column);
+        kernel.multiply(task);
+      });
+    }
   }
 }
 
@@ -166,22 +188,25 @@ void Cpu::csr_multiply_fused(CsrView<T, Int> A, const double* w, Block<const T> 
   });
 }
 
-// Counting sort by column: each row group counts its entries per column, the counts become first positions (columns
-// first, groups within a column), and each group writes its entries in row order.
+namespace {
+
+// The entries of A's `rows` by columns, into A.cols + 1 offsets that start at offsets[0]. Counting sort: each row group
+// counts its entries per column, the counts become first positions (columns first, groups within a column), and each
+// group writes its entries in row order.
 template <class T, class Int>
-void Cpu::csr_transpose(CsrView<T, Int> A, Int* offsets, Int* indices, T* values) {
-  const Index groups = group_count(A);
-  Buffer<Int> position(groups * A.cols, Int(0));
+void transpose_band(const CsrView<T, Int>& A, Rows rows, Buffer<Int>& position, Int* offsets, Int* indices, T* values) {
+  const Index groups = position.size() / A.cols;
   const auto for_entries = [&](Index g, auto&& visit) {
-    const Index end = first_row(A, groups, g + 1);
-    for (Index i = first_row(A, groups, g); i < end; ++i)
+    const Rows group = chunk_rows(A, rows, groups, g);
+    for (Index i = group.begin; i < group.end; ++i)
       for (Int p = A.offsets[i]; p < A.offsets[i + 1]; ++p) visit(i, p);
   };
   parallel_for(groups, [&](Index g, int) {
     Int* count = position.data() + g * A.cols;
+    std::fill_n(count, A.cols, Int(0));
     for_entries(g, [&](Index, Int p) { ++count[A.indices[p]]; });
   });
-  Int next = 0;
+  Int next = offsets[0];
   for (Index j = 0; j < A.cols; ++j) {
     offsets[j] = next;
     for (Index g = 0; g < groups; ++g) {
@@ -201,6 +226,26 @@ void Cpu::csr_transpose(CsrView<T, Int> A, Int* offsets, Int* indices, T* values
   });
 }
 
+}  // namespace
+
+template <class T, class Int>
+void Cpu::csr_transpose(CsrView<T, Int> A, Index bands, Int* offsets, Int* indices, T* values) {
+  offsets[0] = 0;
+  if (A.cols == 0) return;
+  Buffer<Int> position(group_count(A) * A.cols);
+  for (Index band = 0; band < bands; ++band) {
+    const Rows rows{A.rows * band / bands, A.rows * (band + 1) / bands};
+    transpose_band(A, rows, position, offsets + band * A.cols, indices, values);
+  }
+}
+
+template <class T, class Int>
+Index Cpu::csr_bands(CsrView<T, Int> A) {
+  const Index band_rows = band_bytes / (32 * static_cast<Index>(sizeof(T)));
+  const Index filled = entries(A) / (segment_entries * std::max<Index>(A.cols, 1));
+  return std::clamp<Index>(std::min((A.rows + band_rows - 1) / band_rows, filled), 1, max_bands);
+}
+
 template <class T, class Int>
 double Cpu::csr_scratch(CsrView<T, Int> A, Index b) {
   const Index width = padded_width(std::min(b, kernels<T, Int>().scatter_panel));
@@ -211,7 +256,8 @@ double Cpu::csr_scratch(CsrView<T, Int> A, Index b) {
   template void Cpu::csr_multiply(CsrView<T, Int>, Block<const T>, Block<T>);                      \
   template void Cpu::csr_multiply_transposed(CsrView<T, Int>, Block<const T>, Block<T>);           \
   template void Cpu::csr_multiply_fused(CsrView<T, Int>, const double*, Block<const T>, Block<T>); \
-  template void Cpu::csr_transpose(CsrView<T, Int>, Int*, Int*, T*);                               \
+  template void Cpu::csr_transpose(CsrView<T, Int>, Index, Int*, Int*, T*);                        \
+  template Index Cpu::csr_bands(CsrView<T, Int>);                                                  \
   template double Cpu::csr_scratch(CsrView<T, Int>, Index);
 EIGENCONTEXT_INSTANTIATE(float, std::int32_t)
 EIGENCONTEXT_INSTANTIATE(float, std::int64_t)

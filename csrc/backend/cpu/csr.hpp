@@ -15,8 +15,9 @@ struct CsrTask {
   Index row_begin, row_end;
   const T* X;  // gathered: row j of it belongs to column j of A
   Index x_stride;
-  T* Y;  // multiply: row i of Y = A(i, :) X
+  T* Y;  // multiply: row i of Y = A(i, :) X, or += if add
   Index y_stride;
+  bool add;
   const T* left;  // scatter: row i of it belongs to row i of A
   Index left_stride;
   const double* weights;  // fused: w, null for ones
@@ -28,7 +29,7 @@ struct CsrTask {
 template <class T, class Int>
 struct CsrKernels {
   Index multiply_panel, scatter_panel;       // the largest width of a task
-  void (*multiply)(const CsrTask<T, Int>&);  // Y = A X
+  void (*multiply)(const CsrTask<T, Int>&);  // Y = A X, or Y += A X
   void (*scatter)(const CsrTask<T, Int>&);   // sums += A^T left
   void (*fused)(const CsrTask<T, Int>&);     // sums += A^T diag(w) A X
 };

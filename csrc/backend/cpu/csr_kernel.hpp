@@ -21,6 +21,7 @@ namespace {
 
 constexpr Index segment_length = 1024;     // longer sums go on in float64
 constexpr Index prefetch_bytes = 1 << 14;  // of rows of X or of the sums, asked for ahead of their use
+constexpr Index stream_distance = 512;     // entries of A, asked for ahead of their use
 constexpr int max_vectors = 8;
 constexpr int scatter_panel_bytes = 128;  // two cache lines of a row of the sums
 
@@ -65,6 +66,13 @@ EIGENCONTEXT_INLINE void prefetch_for_write(const T* p) {
   for (int offset = 0; offset < bytes; offset += 64) __builtin_prefetch(line + offset, 1, 3);
 }
 
+// The entries of A themselves: the random reads between them keep the processor from seeing that they are a stream.
+template <class T, class Int>
+EIGENCONTEXT_INLINE void prefetch_entries(const CsrView<T, Int>& A, Index p) {
+  __builtin_prefetch(A.indices + p + stream_distance, 0, 0);
+  __builtin_prefetch(A.values + p + stream_distance, 0, 0);
+}
+
 // Where vector v of a row of `width` columns starts.
 template <int lanes, int vectors>
 EIGENCONTEXT_INLINE Index column_of(int v, Index width) {
@@ -98,6 +106,7 @@ EIGENCONTEXT_INLINE void gather(const CsrTask<T, Int>& task, Index begin, Index 
   };
   Index p = begin;
   for (; p + sets <= end; p += sets) {
+    prefetch_entries(task.A, p);
     step(p, sums[0]);
     if constexpr (sets == 2) step(p + 1, sums[1]);
   }
@@ -110,9 +119,9 @@ EIGENCONTEXT_INLINE void gather(const CsrTask<T, Int>& task, Index begin, Index 
   }
 }
 
-// y = A(row, :) X; a long row is cut into segments whose sums are added in float64.
+// y = A(row, :) X or y += A(row, :) X; a long row is cut into segments whose sums are added in float64.
 template <class T, class Int, int lanes, int vectors>
-EIGENCONTEXT_INLINE void row_product(const CsrTask<T, Int>& task, Index row, Index last, T* y) {
+EIGENCONTEXT_INLINE void row_product(const CsrTask<T, Int>& task, Index row, Index last, T* y, bool add) {
   const Index begin = task.A.offsets[row], end = task.A.offsets[row + 1];
   alignas(64) T packed[lanes * vectors];
   if (end - begin <= segment_length) {
@@ -124,6 +133,14 @@ EIGENCONTEXT_INLINE void row_product(const CsrTask<T, Int>& task, Index row, Ind
       for (int j = 0; j < lanes * vectors; ++j) total[j] += static_cast<double>(packed[j]);
     }
     for (int j = 0; j < lanes * vectors; ++j) packed[j] = static_cast<T>(total[j]);
+  }
+  if (add) {
+    // All of y before any of it is written: the last vector may overlap the one before it.
+    T before[lanes * vectors];
+    EIGENCONTEXT_UNROLL
+    for (int v = 0; v < vectors; ++v)
+      __builtin_memcpy(before + v * lanes, y + column_of<lanes, vectors>(v, task.width), lanes * sizeof(T));
+    for (int j = 0; j < lanes * vectors; ++j) packed[j] += before[j];
   }
   EIGENCONTEXT_UNROLL
   for (int v = 0; v < vectors; ++v) {
@@ -144,6 +161,7 @@ EIGENCONTEXT_INLINE void row_scatter(const CsrTask<T, Int>& task, Index row, Ind
   for (int v = 0; v < vectors; ++v) load(y + v * lanes, factor[v]);
   const Index end = task.A.offsets[row + 1];
   for (Index p = task.A.offsets[row]; p < end; ++p) {
+    if (p % 4 == 0) prefetch_entries(task.A, p);
     const Index ahead = p + distance < last ? p + distance : last;
     prefetch_for_write<row_bytes>(task.sums + static_cast<Index>(task.A.indices[ahead]) * task.sums_stride);
     T* sum = task.sums + static_cast<Index>(task.A.indices[p]) * task.sums_stride;
@@ -167,7 +185,7 @@ template <class T, class Int, int lanes, int vectors>
 void multiply_rows(const CsrTask<T, Int>& task) {
   const Index last = last_entry(task);
   for (Index i = task.row_begin; i < task.row_end; ++i)
-    row_product<T, Int, lanes, vectors>(task, i, last, task.Y + i * task.y_stride);
+    row_product<T, Int, lanes, vectors>(task, i, last, task.Y + i * task.y_stride, task.add);
 }
 
 template <class T, class Int, int lanes, int vectors>
@@ -186,7 +204,7 @@ void fused_rows(const CsrTask<T, Int>& task) {
   const Index last = last_entry(task);
   alignas(64) T y[lanes * vectors] = {};
   for (Index i = task.row_begin; i < task.row_end; ++i) {
-    row_product<T, Int, gather_lanes, gather_vectors>(task, i, last, y);
+    row_product<T, Int, gather_lanes, gather_vectors>(task, i, last, y, false);
     if (task.weights)
       for (int j = 0; j < lanes * vectors; ++j) y[j] = static_cast<T>(task.weights[i] * static_cast<double>(y[j]));
     row_scatter<T, Int, lanes, vectors>(task, i, last, y);

@@ -56,6 +56,13 @@ int with_workspace(Call call) {
   return info;
 }
 
+// Divide and conquer needs squares of workspace, which LAPACK counts in 32 bits without noticing an overflow; QR
+// iteration needs rows of it.
+bool workspace_fits(double squares, Index side, Index longest) {
+  const double n = static_cast<double>(side);
+  return squares * n * n + 10 * n + static_cast<double>(longest) <= std::numeric_limits<int>::max();
+}
+
 int eigh_divide_and_conquer(int n, double* A, double* w) {
   Buffer<int> iwork(3 + 5 * static_cast<Index>(n));
   const int iwork_size = lapack_int(iwork.size());
@@ -102,25 +109,30 @@ void clear_below_diagonal(Index n, double* R) {
 void eigh(Index n, double* A, double* w) {
   if (n == 0) return;
   require_finite(A, n * n, "eigh");
-  Buffer<double> copy(n * n);
-  std::copy_n(A, n * n, copy.data());
-  if (eigh_divide_and_conquer(lapack_int(n), A, w) != 0) {  // rare; the slower method does not share its failures
-    std::copy_n(copy.data(), n * n, A);
-    require(eigh_qr_iteration(lapack_int(n), A, w), "dsyev");
+  const int size = lapack_int(n);
+  bool done = false;
+  if (workspace_fits(2, n, 0)) {
+    Buffer<double> copy(n * n);
+    std::copy_n(A, n * n, copy.data());
+    done = eigh_divide_and_conquer(size, A, w) == 0;
+    if (!done) std::copy_n(copy.data(), n * n, A);  // rare; the slower method does not share its failures
   }
+  if (!done) require(eigh_qr_iteration(size, A, w), "dsyev");
   transpose_square(n, A);
 }
 
 void svd(Index m, Index n, double* A, double* U, double* s, double* Vt) {
   if (m == 0 || n == 0) return;
   require_finite(A, m * n, "svd");
-  Buffer<double> copy(m * n);
-  std::copy_n(A, m * n, copy.data());
   const int rows = lapack_int(n), cols = lapack_int(m);  // of A^T, whose left vectors are A's right ones
-  if (svd_divide_and_conquer(rows, cols, A, s, Vt, U) != 0) {
-    std::copy_n(copy.data(), m * n, A);
-    require(svd_qr_iteration(rows, cols, A, s, Vt, U), "dgesvd");
+  bool done = false;
+  if (workspace_fits(5, std::min(m, n), std::max(m, n))) {
+    Buffer<double> copy(m * n);
+    std::copy_n(A, m * n, copy.data());
+    done = svd_divide_and_conquer(rows, cols, A, s, Vt, U) == 0;
+    if (!done) std::copy_n(copy.data(), m * n, A);
   }
+  if (!done) require(svd_qr_iteration(rows, cols, A, s, Vt, U), "dgesvd");
 }
 
 bool cholesky(Index n, double* G) {

@@ -15,7 +15,10 @@ struct RowKernels {
   void (*shift)(const T* X, Index stride, Index rows, Index cols, const T* high, const T* low, T* out, double* sums);
 
   // peaks[j] = max(peaks[j], max_i |X(i, j)|).
-  void (*peaks)(const T* X, Index rows, Index cols, T* peaks);
+  void (*peaks)(const T* X, Index stride, Index rows, Index cols, T* peaks);
+
+  // sums[j] += x[j].
+  void (*accumulate)(const T* x, Index n, double* sums);
 
   // sums[j] += sum_i X(i, j)^2.
   void (*squares)(const T* X, Index rows, Index cols, double* sums);
@@ -40,8 +43,9 @@ struct RowKernels {
   // squares[l] += sum_i (sum_{k <= l} B(i, k) C(i, k))^2.
   void (*level_squares)(const T* B, const T* C, Index rows, Index cols, double* squares);
 
-  // Y(i, j) = sum_k B(i, k) C(i, k) M(k, j), M(k, j) = W[max(j, k)] (joint) or [k <= j].
-  void (*level_products)(const T* B, const T* C, Index rows, Index cols, const T* W, bool joint, T* Y);
+  // Y(i, j) = sum_k B(i, k) C(i, k) M(k, j), M(k, j) = W[max(j, k)] (joint) or [k <= j]. `room` is
+  // scratch memory of 32 (cols + 16) initialised entries.
+  void (*level_products)(const T* B, const T* C, Index rows, Index cols, const T* W, bool joint, T* room, T* Y);
 
   // out += f Y o X.
   void (*add_products)(T f, const T* Y, const T* X, Index size, T* out);

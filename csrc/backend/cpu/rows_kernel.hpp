@@ -44,12 +44,17 @@ void shift(const T* X, Index stride, Index rows, Index cols, const T* __restrict
 }
 
 template <class T>
-void peaks(const T* X, Index rows, Index cols, T* __restrict peak) {
+void peaks(const T* X, Index stride, Index rows, Index cols, T* __restrict peak) {
   for (Index i = 0; i < rows; ++i)
     for (Index j = 0; j < cols; ++j) {
-      const T x = magnitude(X[i * cols + j]);
+      const T x = magnitude(X[i * stride + j]);
       peak[j] = peak[j] > x ? peak[j] : x;
     }
+}
+
+template <class T>
+void accumulate(const T* __restrict x, Index n, double* __restrict sums) {
+  for (Index j = 0; j < n; ++j) sums[j] += static_cast<double>(x[j]);
 }
 
 template <class T>
@@ -115,10 +120,38 @@ bool combine(const T* product, const T* constant, T f, const T* b, const T* colu
   return bad == 0;
 }
 
-// Sixteen rows side by side, so that running sums over the columns are vectors.
 template <class T>
-inline void side_by_side(const T* B, const T* C, Index rows, Index cols, Index j, T* x) {
-  for (Index l = 0; l < rows; ++l) x[l] = B[l * cols + j] * C[l * cols + j];
+struct Square {
+  typedef T Row __attribute__((vector_size(lanes * sizeof(T)), may_alias));
+  T at[lanes][lanes] = {};
+
+  // Four perfect shuffles of sixteen rows.
+  void transpose() {
+    Row rows[2][lanes];
+    for (Index l = 0; l < lanes; ++l) __builtin_memcpy(&rows[0][l], at[l], sizeof(Row));
+    for (int round = 0; round < 4; ++round) {
+      const Row* from = rows[round % 2];
+      Row* to = rows[1 - round % 2];
+      for (Index l = 0; l < lanes / 2; ++l) {
+        to[2 * l] =
+            __builtin_shufflevector(from[l], from[l + 8], 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+        to[2 * l + 1] =
+            __builtin_shufflevector(from[l], from[l + 8], 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+      }
+    }
+    for (Index l = 0; l < lanes; ++l) __builtin_memcpy(at[l], &rows[0][l], sizeof(Row));
+  }
+};
+
+// Up to sixteen rows side by side, so that running sums over the columns are vectors.
+template <class T>
+inline void load_transposed(const T* X, Index stride, Index rows, Index cols, Square<T>& out) {
+  if (cols == lanes)
+    for (Index l = 0; l < rows; ++l) __builtin_memcpy(out.at[l], X + l * stride, lanes * sizeof(T));
+  else
+    for (Index l = 0; l < rows; ++l)
+      for (Index j = 0; j < cols; ++j) out.at[l][j] = X[l * stride + j];
+  out.transpose();
 }
 
 template <class T>
@@ -126,41 +159,59 @@ void level_squares(const T* B, const T* C, Index rows, Index cols, double* squar
   for (Index i = 0; i < rows; i += lanes) {
     const Index count = rows - i < lanes ? rows - i : lanes;
     double prefix[lanes] = {};
-    for (Index j = 0; j < cols; ++j) {
-      double sum = 0;
-      for (Index l = 0; l < count; ++l) {
-        const Index k = (i + l) * cols + j;
-        prefix[l] += static_cast<double>(B[k]) * static_cast<double>(C[k]);
+    for (Index j0 = 0; j0 < cols; j0 += lanes) {
+      const Index width = cols - j0 < lanes ? cols - j0 : lanes;
+      Square<T> b, c;  // rows that are missing are 0
+      load_transposed(B + i * cols + j0, cols, count, width, b);
+      load_transposed(C + i * cols + j0, cols, count, width, c);
+      for (Index j = 0; j < width; ++j) {
+        double sums[lanes];
+        for (Index l = 0; l < lanes; ++l) {
+          prefix[l] += static_cast<double>(b.at[j][l]) * static_cast<double>(c.at[j][l]);
+          sums[l] = prefix[l] * prefix[l];
+        }
+        for (Index half = lanes / 2; half > 0; half /= 2)
+          for (Index l = 0; l < half; ++l) sums[l] += sums[l + half];
+        squares[j0 + j] += sums[0];
       }
-      for (Index l = 0; l < lanes; ++l) sum += prefix[l] * prefix[l];
-      squares[j] += sum;
     }
   }
 }
 
 template <class T>
-void level_products(const T* B, const T* C, Index rows, Index cols, const T* W, bool joint, T* Y) {
+void level_products(const T* B, const T* C, Index rows, Index cols, const T* W, bool joint, T* room, T* Y) {
+  T *x = room, *y = room + (cols + lanes) * lanes;
   for (Index i = 0; i < rows; i += lanes) {
     const Index count = rows - i < lanes ? rows - i : lanes;
-    const T *b = B + i * cols, *c = C + i * cols;
-    T* y = Y + i * cols;
-    T x[lanes], sum[lanes] = {};
-    for (Index j = 0; j < cols; ++j) {
-      const T w = joint ? W[j] : T(1);
-      side_by_side(b, c, count, cols, j, x);
-      for (Index l = 0; l < count; ++l) {
-        sum[l] += x[l];
-        y[l * cols + j] = w * sum[l];
+    T sum[lanes] = {};
+    for (Index j0 = 0; j0 < cols; j0 += lanes) {
+      const Index width = cols - j0 < lanes ? cols - j0 : lanes;
+      Square<T> b, c;
+      load_transposed(B + i * cols + j0, cols, count, width, b);
+      load_transposed(C + i * cols + j0, cols, count, width, c);
+      for (Index j = 0; j < width; ++j) {
+        const T w = joint ? W[j0 + j] : T(1);
+        for (Index l = 0; l < lanes; ++l) {
+          const T product = b.at[j][l] * c.at[j][l];
+          sum[l] += product;
+          x[(j0 + j) * lanes + l] = product;
+          y[(j0 + j) * lanes + l] = w * sum[l];
+        }
       }
     }
-    if (!joint) continue;
     for (T& s : sum) s = 0;
-    for (Index j = cols - 1; j >= 0; --j) {
-      side_by_side(b, c, count, cols, j, x);
-      for (Index l = 0; l < count; ++l) {
-        y[l * cols + j] += sum[l];
-        sum[l] += W[j] * x[l];
+    for (Index j = cols - 1; joint && j >= 0; --j)
+      for (Index l = 0; l < lanes; ++l) {
+        y[j * lanes + l] += sum[l];
+        sum[l] += W[j] * x[j * lanes + l];
       }
+    for (Index j0 = 0; j0 < cols; j0 += lanes) {
+      const Index width = cols - j0 < lanes ? cols - j0 : lanes;
+      Square<T> out;
+      __builtin_memcpy(out.at, y + j0 * lanes, sizeof(out.at));  // the room goes on beyond the last column
+      out.transpose();
+      for (Index l = 0; l < count; ++l)
+        for (Index j = 0; j < width; ++j) Y[(i + l) * cols + j0 + j] = out.at[l][j];
     }
   }
 }
@@ -171,9 +222,9 @@ void add_products(T f, const T* Y, const T* X, Index size, T* __restrict out) {
 }
 
 template <class T>
-constexpr RowKernels<T> row_kernels_here{means<T>,    shift<T>,         peaks<T>,          squares<T>,
-                                         weighted<T>, pairs<T>,         dots<T>,           add<T>,
-                                         combine<T>,  level_squares<T>, level_products<T>, add_products<T>};
+constexpr RowKernels<T> row_kernels_here{means<T>,         shift<T>,          peaks<T>,       accumulate<T>, squares<T>,
+                                         weighted<T>,      pairs<T>,          dots<T>,        add<T>,        combine<T>,
+                                         level_squares<T>, level_products<T>, add_products<T>};
 
 }  // namespace
 }  // namespace eigencontext::cpu

@@ -2,13 +2,13 @@
 //
 // Both products are one, Y = B X with B = A or B = A^T, because the kernels take either stride to be 1. The output is
 // cut into strips of rows and, where strips are few, the sum into groups of `depth`; both by shape alone. A chunk
-// (strip, group) walks over tiles of B that fit L2, each multiplied by a piece of X that fits L1, into a strip of Y
-// that stays in L2. The fused product reads a tile of whole rows of A from memory, multiplies it by X, and uses it
-// again from L2.
+// (strip, group) walks over tiles of B that fit L1, in the order in which memory is read best, and while a tile is
+// multiplied the next one is fetched: that is what hides the memory, which alone takes half to all of the time at 16
+// columns. The fused product reads some whole rows of A from memory, multiplies them by X, and uses them again from L2.
 //
-// Error: at most `tile depth` (64, 256; fused: 2048) products are summed in registers, those sums in T while a chain is
-// shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth +
-// 2) eps sum |b_ik x_kj|, however long the sum is.
+// Error: at most `tile depth` (256; along columns 32) products are summed in registers, those sums in T while a chain
+// is shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth
+// + 2) eps sum |b_ik x_kj|, however long the sum is.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -27,13 +27,12 @@ namespace {
 using cpu::SkinnyTable;
 using cpu::SkinnyTables;
 
-constexpr Index rows_unit = 24;               // a multiple of the rows of every kernel
 constexpr Index max_chain = 8192;             // products summed in T before float64
 constexpr Index wanted_chunks = 32;           // where strips are fewer than this, the sum is cut too
 constexpr Index min_group = 1024;             // ... but not into pieces shorter than this
 constexpr Index fused_groups = 8;             // private sums of the fused product, at most fused_block_bytes each (T)
 constexpr Index fused_block_bytes = 4 << 20;  // X and Z above this leave the caches: the fused product does not pay
-constexpr Index l2_bytes = 1 << 20;           // what tiles are sized for; smaller caches cost speed, nothing else
+constexpr Index block_bytes = 256 << 10;      // of X (along rows) or Y (along columns): a quarter of L2
 
 // Memory that a thread keeps between calls, because fresh pages cost as much as a small product. At most kept_slots
 // pieces of kept_bytes each.
@@ -102,49 +101,71 @@ const SkinnyTable<double>& table() {
 }
 
 // The columns of a block, cut into panels of 1 to max_vectors vectors as equal as can be; the last is padded with
-// zeros.
+// zeros. A block that would be one panel of one vector, or of one and a half, uses the kernels of pairs.
 template <class T>
 class Panels {
  public:
-  explicit Panels(Index cols) : table_(table<T>()), cols_(cols), vectors_(ceil_div(cols, table_.lanes)) {
-    count_ = ceil_div(vectors_, table_.max_vectors);
+  explicit Panels(Index cols)
+      : table_(table<T>()),
+        cols_(cols),
+        pair_(sizeof(T) == 4 && 2 * cols <= 3 * table_.lanes ? 2 : 1),
+        unit_(table_.lanes / pair_) {
+    const Index vectors = ceil_div(cols, unit_), count = ceil_div(vectors, table_.max_vectors);
+    first_ = Buffer<Index>(count + 1);
+    for (Index p = 0; p <= count; ++p) first_[p] = p * vectors / count;
   }
-  Index count() const { return count_; }
-  Index width() const { return vectors_ * table_.lanes; }  // of all panels together
-  Index first_column(Index p) const { return p * vectors_ / count_ * table_.lanes; }
-  Index width(Index p) const { return first_column(p + 1) - first_column(p); }
+  Index count() const { return first_.size() - 1; }
+  Index pair() const { return pair_; }
+  Index width() const { return first_column(count()); }  // of all panels together
+  Index first_column(Index p) const { return first_[p] * unit_; }
+  Index width(Index p) const { return vectors(p) * unit_; }
   Index columns(Index p) const { return std::min(width(p), cols_ - first_column(p)); }
   cpu::SkinnyKernel<T> kernel(Index p, bool along_rows) const {
-    const Index v = width(p) / table_.lanes - 1;
-    return along_rows ? table_.along_rows[v] : table_.along_columns[v];
+    return (along_rows ? table_.along_rows : table_.along_columns)[pair_ - 1][vectors(p) - 1];
   }
 
  private:
+  Index vectors(Index p) const { return first_[p + 1] - first_[p]; }
   const SkinnyTable<T>& table_;
-  Index cols_, vectors_, count_ = 0;
+  Index cols_, pair_, unit_;  // columns in a vector
+  Buffer<Index> first_;       // the vector where a panel begins
 };
 
-// A block as the kernels want it: panel p, packed, at data + rows * first_column(p).
+// A block as the kernels want it (see SkinnyTable): panel after panel, packed. Of pairs, `copies` is 2 where both lanes
+// belong to one row and 1 where two rows are zipped, which are then reached by the even one.
 template <class T>
 struct Packed {
   T* data;
-  Index rows;
-  T* at(const Panels<T>& panels, Index p, Index row) const {
-    return data + rows * panels.first_column(p) + row * panels.width(p);
+  Index rows, copies;
+  static Index size(const Panels<T>& panels, Index rows, Index copies) {
+    return round_up(rows, panels.pair()) * panels.width() * copies;
   }
+  // Where a row begins; its columns are panels.pair() apart.
+  Index offset(const Panels<T>& panels, Index p, Index row) const {
+    const Index odd = copies < panels.pair() ? row % 2 : 0;
+    return copies * (rows * panels.first_column(p) + (row - odd) * panels.width(p)) + odd;
+  }
+  T* at(const Panels<T>& panels, Index p, Index row) const { return data + offset(panels, p, row); }
 };
 
 template <class T>
 void pack(const Panels<T>& panels, Block<const T> X, Packed<T> out) {
-  const Index piece = 2048;
+  const Index piece = 2048, step = panels.pair();
   parallel_for(ceil_div(X.rows, piece), [&](Index chunk, int) {
-    const Index end = std::min(X.rows, (chunk + 1) * piece);
+    const Index begin = chunk * piece, rows = std::min(piece, X.rows - begin);
     for (Index p = 0; p < panels.count(); ++p) {
       const Index first = panels.first_column(p), columns = panels.columns(p), width = panels.width(p);
-      for (Index i = chunk * piece; i < end; ++i) {
+      if (columns < width || rows % step)
+        std::fill_n(out.at(panels, p, begin), round_up(rows, step) * width * out.copies, T(0));
+      for (Index i = begin; i < begin + rows; ++i) {
+        const T* from = X.row(i) + first;
         T* to = out.at(panels, p, i);
-        std::memcpy(to, X.row(i) + first, static_cast<std::size_t>(columns) * sizeof(T));
-        std::fill(to + columns, to + width, T(0));
+        if (step == 1)
+          std::memcpy(to, from, static_cast<std::size_t>(columns) * sizeof(T));
+        else if (out.copies == 1)
+          for (Index c = 0; c < columns; ++c) to[2 * c] = from[c];
+        else
+          for (Index c = 0; c < columns; ++c) to[2 * c] = to[2 * c + 1] = from[c];
       }
     }
   });
@@ -155,26 +176,11 @@ template <class T>
 struct Tile {
   const T* data;
   Index stride;
-  bool along_rows;
 };
-
-// Can a kernel read B where it lies?
-template <class T>
-bool readable_in_place(const MatrixView<const T>& B) {
-  return B.col_stride == 1 || B.row_stride == 1;
-}
-
-// Lines a multiple of 4096 bytes apart share a set of L1 and evict each other: such rows are read by twelves at most.
-template <class T>
-bool share_a_set(Index stride) {
-  const Index offset = ((stride * static_cast<Index>(sizeof(T))) % 4096 + 4096) % 4096;
-  return offset < 128 || offset > 4096 - 128;
-}
 
 // Copies a tile in the order in which it lies in memory; lines are kept an odd number of cache lines apart.
 template <class T>
-Tile<T> copy_tile(const MatrixView<const T>& B, Scratch<T>& buffer) {
-  const bool along_rows = std::abs(B.col_stride) <= std::abs(B.row_stride);
+Tile<T> copy_tile(const MatrixView<const T>& B, bool along_rows, Scratch<T>& buffer) {
   const MatrixView<const T> C = along_rows ? B : B.transposed();
   constexpr Index line = 64 / sizeof(T);
   const Index stride = (ceil_div(C.cols, line) | 1) * line;
@@ -187,7 +193,7 @@ Tile<T> copy_tile(const MatrixView<const T>& B, Scratch<T>& buffer) {
     else
       for (Index j = 0; j < C.cols; ++j) to[j] = from[j * C.col_stride];
   }
-  return {buffer.data(), stride, along_rows};
+  return {buffer.data(), stride};
 }
 
 template <class T>
@@ -196,21 +202,13 @@ MatrixView<const T> part(const MatrixView<const T>& B, Index row, Index rows, In
 }
 
 template <class T>
-Tile<T> in_place(const MatrixView<const T>& B) {
-  if (B.col_stride == 1) return {B.data, B.row_stride, true};
-  return {B.data, B.col_stride, false};
-}
-
-template <class T>
 void set_zero(Block<T> Y) {
   for (Index i = 0; i < Y.rows; ++i) std::fill_n(Y.row(i), Y.cols, T(0));
 }
 
-// sums += chain, chain = 0: ends a chain of additions in T.
 template <class T>
-void flush(T* chain, double* sums, Index count) {
-  for (Index i = 0; i < count; ++i) sums[i] += static_cast<double>(chain[i]);
-  std::fill_n(chain, count, T(0));
+void add_to(double* sums, const T* terms, Index count) {
+  for (Index i = 0; i < count; ++i) sums[i] += static_cast<double>(terms[i]);
 }
 
 // The sums of some groups over rows x width, in T for the current chain and, where chains are ended, in float64.
@@ -232,75 +230,78 @@ struct Sums {
     std::fill_n(chain_of(g), size, T(0));
     if (several_chains) std::fill_n(ended_of(g), size, 0.0);
   }
-  void flush(Index g) { eigencontext::flush(chain_of(g), ended_of(g), size); }
+  void end_chain(Index g) {
+    add_to(ended_of(g), chain_of(g), size);
+    std::fill_n(chain_of(g), size, T(0));
+  }
 };
 
-// Y(i, :) = the sum over `groups` groups from `group` of row i of panels that hold `rows` rows; group order, float64.
+// Y(i, :) = the sum over `groups` groups from `group` of row i of a block packed like `shape`; group order, float64.
+// `begin` is even.
 template <class T>
-void write_rows(const Panels<T>& panels, const Sums<T>& sums, Index group, Index groups, Index rows, Index begin,
+void write_rows(const Panels<T>& panels, const Sums<T>& sums, Index group, Index groups, Packed<T> shape, Index begin,
                 Index end, Block<T> Y) {
-  constexpr Index piece = 64;
-  double total[piece];
+  const Index step = panels.pair(), zipped = step / shape.copies;
+  Scratch<double> total(panels.width() * step);
   for (Index p = 0; p < panels.count(); ++p) {
-    const Index first = panels.first_column(p), width = panels.width(p), columns = panels.columns(p);
-    for (Index i = begin; i < end; ++i)
-      for (Index j = 0; j < columns; j += piece) {
-        const Index count = std::min(piece, columns - j), offset = rows * first + i * width + j;
-        std::fill_n(total, count, 0.0);
-        for (Index g = group; g < group + groups; ++g) {
-          const T* chain = sums.chain.data() + g * sums.size + offset;
-          for (Index c = 0; c < count; ++c) total[c] += static_cast<double>(chain[c]);
-          if (!sums.several_chains) continue;
-          const double* ended = sums.ended.data() + g * sums.size + offset;
-          for (Index c = 0; c < count; ++c) total[c] += ended[c];
-        }
-        T* to = Y.row(i) + first + j;
-        for (Index c = 0; c < count; ++c) to[c] = static_cast<T>(total[c]);
+    const Index first = panels.first_column(p), columns = panels.columns(p), count = panels.width(p) * step;
+    for (Index i = begin; i < end; i += zipped) {
+      const Index offset = shape.offset(panels, p, i);
+      std::fill_n(total.data(), count, 0.0);
+      for (Index g = group; g < group + groups; ++g) {
+        add_to(total.data(), sums.chain.data() + g * sums.size + offset, count);
+        if (sums.several_chains) add_to(total.data(), sums.ended.data() + g * sums.size + offset, count);
       }
-  }
-}
-
-template <class T>
-void write_all(const Panels<T>& panels, const Sums<T>& sums, Block<T> Y) {
-  const Index piece = 512;
-  parallel_for(ceil_div(Y.rows, piece), [&](Index chunk, int) {
-    write_rows(panels, sums, 0, sums.groups, Y.rows, chunk * piece, std::min(Y.rows, (chunk + 1) * piece), Y);
-  });
-}
-
-// A chunk of Y = B X: a strip of B's rows, summed over the columns [begin, end) into chain (and ended).
-template <class T>
-struct StripProduct {
-  const Panels<T>& panels;
-  MatrixView<const T> B;
-  Packed<T> X;
-  bool direct;
-  Index tile_rows, tile_depth;
-
-  void run(Index row, Index rows, Index begin, Index end, Packed<T> out, double* ended) const {
-    Scratch<T> buffer;
-    Index chain = 0;
-    for (Index k = begin; k < end; k += tile_depth) {
-      check_stop();
-      const Index depth = std::min(tile_depth, end - k);
-      for (Index i = 0; i < rows; i += tile_rows) {
-        const auto tile_view = part(B, row + i, std::min(tile_rows, rows - i), k, depth);
-        const Tile<T> tile = direct ? in_place(tile_view) : copy_tile(tile_view, buffer);
-        for (Index p = 0; p < panels.count(); ++p) {
-          const auto kernel = panels.kernel(p, tile.along_rows);
-          kernel(tile_view.rows, depth, tile.data, tile.stride, X.at(panels, p, k), out.at(panels, p, i), ahead(tile),
-                 direct && p == 0 ? cpu::fetch_all : cpu::fetch_none);
-        }
-      }
-      if (chain += depth; chain + tile_depth > max_chain && ended) {
-        flush(out.data, ended, out.rows * panels.width());
-        chain = 0;
-      }
+      if (shape.copies == 2)
+        for (Index c = 0; c < count; c += 2) total.data()[c] += total.data()[c + 1];
+      for (Index z = 0; z < std::min(zipped, end - i); ++z)
+        for (Index c = 0; c < columns; ++c) Y(i + z, first + c) = static_cast<T>(total.data()[c * step + z]);
     }
   }
+}
 
-  // Along rows the next rows of the tile come next; along columns the next columns.
-  Index ahead(const Tile<T>& tile) const { return (tile.along_rows ? rows_unit : tile_depth) * tile.stride; }
+// Out += B X, tile by tile.
+template <class T>
+struct TileProduct {
+  const Panels<T>& panels;
+  bool direct;      // is a stride of B 1? otherwise tiles are copied
+  bool along_rows;  // is it, or else the smaller one, that between columns?
+
+  TileProduct(const Panels<T>& panels_, const MatrixView<const T>& B)
+      : panels(panels_),
+        direct(B.col_stride == 1 || B.row_stride == 1),
+        along_rows(direct ? B.col_stride == 1 : std::abs(B.col_stride) <= std::abs(B.row_stride)) {}
+  TileProduct transposed() const {
+    TileProduct other = *this;
+    other.along_rows = !along_rows;
+    return other;
+  }
+  Index x_copies() const { return along_rows ? 1 : panels.pair(); }
+  Index out_copies() const { return along_rows ? panels.pair() : 1; }
+
+  // A tile is a few pieces of lines of B, so that it and the next one stay in L1; tiles follow each other along them.
+  static constexpr Index item = sizeof(T);
+  // Rows are a multiple of those of every kernel.
+  Index tile_rows() const { return along_rows ? 24 : 384 / item; }
+  Index tile_depth() const { return along_rows ? 1024 / item : 32; }
+
+  // Row x_row of X belongs to column 0 of B, row out_row of out to row 0.
+  void add(const MatrixView<const T>& B, Packed<T> X, Index x_row, Packed<T> out, Index out_row) const {
+    Scratch<T> buffer;
+    const Index length = along_rows ? B.cols : B.rows, lines = along_rows ? B.rows : B.cols;
+    const Index piece = along_rows ? tile_depth() : tile_rows(), bundle = along_rows ? tile_rows() : tile_depth();
+    const Index stride = along_rows ? B.row_stride : B.col_stride;
+    for (Index line = 0; line < lines; line += bundle)
+      for (Index at = 0; at < length; at += piece) {
+        const Index i = along_rows ? line : at, k = along_rows ? at : line;
+        const auto view = part(B, i, std::min(tile_rows(), B.rows - i), k, std::min(tile_depth(), B.cols - k));
+        const Tile<T> tile = direct ? Tile<T>{view.data, stride} : copy_tile(view, along_rows, buffer);
+        const Index ahead = at + piece < length ? piece : bundle * stride - at;
+        for (Index p = 0; p < panels.count(); ++p)
+          panels.kernel(p, along_rows)(view.rows, view.cols, tile.data, tile.stride, X.at(panels, p, x_row + k),
+                                       out.at(panels, p, out_row + i), direct ? ahead : 0);
+      }
+  }
 };
 
 // Y = B X.
@@ -309,53 +310,79 @@ void product(MatrixView<const T> B, Block<const T> X, Block<T> Y) {
   if (B.rows == 0 || X.cols == 0) return;
   if (B.cols == 0) return set_zero(Y);
   const Panels<T> panels(X.cols);
-  Scratch<T> packed(B.cols * panels.width());
-  const Packed<T> Xp{packed.data(), B.cols};
+  const TileProduct<T> work(panels, B);
+  Scratch<T> packed(Packed<T>::size(panels, B.cols, work.x_copies()));
+  const Packed<T> Xp{packed.data(), B.cols, work.x_copies()};
   pack(panels, X, Xp);
 
-  const bool along_rows = std::abs(B.col_stride) <= std::abs(B.row_stride);
-  StripProduct<T> strip{panels, B, Xp, readable_in_place(B), along_rows ? 192 : 504, along_rows ? 256 : 64};
-  const Index balanced = ceil_div(B.rows, ceil_div(B.rows, strip.tile_rows));
-  if (strip.direct && along_rows && share_a_set<T>(B.row_stride)) strip.tile_rows = 12;
-  const Index strip_rows = round_up(balanced, rows_unit);
+  // Along rows a block of X stays in L2 while a strip of B passes, along columns a strip of Y.
+  const Index fits =
+      std::max<Index>(1, block_bytes / (panels.width() * panels.pair() * static_cast<Index>(sizeof(T)) * 2)) * 2;
+  const Index longest = work.along_rows ? 192 : round_up(fits, work.tile_rows());
+  const Index strip_rows = round_up(ceil_div(B.rows, ceil_div(B.rows, longest)), work.tile_rows());
   const Index strips = ceil_div(B.rows, strip_rows);
+  const Index block = work.along_rows ? round_up(fits, work.tile_depth()) : 40 * work.tile_depth();
   const Index wanted = strips >= wanted_chunks ? 1 : ceil_div(wanted_chunks, strips);
   const Index groups = std::max<Index>(1, std::min(wanted, B.cols / min_group));
-  const Index group_depth = round_up(ceil_div(B.cols, groups), strip.tile_depth);
+  const Index group_depth = round_up(ceil_div(B.cols, groups), work.tile_depth());
   const bool several_chains = std::min(group_depth, B.cols) > max_chain;
 
+  const auto run = [&](Sums<T>& sums, Index g, Index row, Index rows, Index begin, Index end) {
+    const Packed<T> out{sums.chain_of(g), rows, work.out_copies()};
+    sums.clear(g);
+    Index chain = 0;
+    for (Index k = begin; k < end; k += block) {
+      check_stop();
+      const Index depth = std::min(block, end - k);
+      work.add(part(B, row, rows, k, depth), Xp, k, out, 0);
+      if (chain += depth; chain + block > max_chain && several_chains) {
+        sums.end_chain(g);
+        chain = 0;
+      }
+    }
+  };
+  const auto write = [&](const Sums<T>& sums, Index first, Index row, Index rows) {
+    write_rows(panels, sums, first, groups, {nullptr, rows, work.out_copies()}, 0, rows,
+               Block<T>{Y.row(row), rows, Y.cols, Y.stride});
+  };
+  const Index size = Packed<T>::size(panels, strip_rows, work.out_copies());
   if (groups == 1) {
-    parallel_for(strips, [&](Index chunk, int) {
-      const Index row = chunk * strip_rows, rows = std::min(strip_rows, B.rows - row);
-      Sums<T> sums(1, rows * panels.width(), several_chains);
-      sums.clear(0);
-      strip.run(row, rows, 0, B.cols, {sums.chain_of(0), rows}, sums.ended_of(0));
-      write_rows(panels, sums, 0, 1, rows, 0, rows, Block<T>{Y.row(row), rows, Y.cols, Y.stride});
+    parallel_for(strips, [&](Index s, int) {
+      const Index row = s * strip_rows, rows = std::min(strip_rows, B.rows - row);
+      Sums<T> sums(1, size, several_chains);
+      run(sums, 0, row, rows, 0, B.cols);
+      write(sums, 0, row, rows);
     });
     return;
   }
   // Sums of at most 2 * wanted_chunks strips: bounded, whatever the length of the sum.
-  const Index size = strip_rows * panels.width();
   Sums<T> sums(groups * strips, size, several_chains);
   parallel_for(groups * strips, [&](Index chunk, int) {
     const Index row = chunk / groups * strip_rows, rows = std::min(strip_rows, B.rows - row);
     const Index begin = std::min(B.cols, chunk % groups * group_depth), end = std::min(B.cols, begin + group_depth);
-    sums.clear(chunk);
-    strip.run(row, rows, begin, end, {sums.chain_of(chunk), rows}, sums.ended_of(chunk));
+    run(sums, chunk, row, rows, begin, end);
   });
   parallel_for(strips, [&](Index s, int) {
-    const Index row = s * strip_rows, rows = std::min(strip_rows, B.rows - row);
-    write_rows(panels, sums, s * groups, groups, rows, 0, rows, Block<T>{Y.row(row), rows, Y.cols, Y.stride});
+    const Index row = s * strip_rows;
+    write(sums, s * groups, row, std::min(strip_rows, B.rows - row));
   });
 }
 
-// Y(i, :) *= w[i] for the rows of one tile.
+// Y(i, :) *= w[i]; two sums of a row become their total, twice, which is what the transposed product reads.
 template <class T>
 void scale_packed(const Panels<T>& panels, const double* w, Packed<T> Y, Index rows) {
   for (Index p = 0; p < panels.count(); ++p)
     for (Index i = 0; i < rows; ++i) {
       T* row = Y.at(panels, p, i);
-      for (Index j = 0; j < panels.width(p); ++j) row[j] = static_cast<T>(w[i] * static_cast<double>(row[j]));
+      const double factor = w ? w[i] : 1.0;
+      for (Index j = 0; j < panels.width(p); ++j) {
+        T* entry = row + j * panels.pair();
+        if (Y.copies == 1)
+          *entry = static_cast<T>(factor * static_cast<double>(*entry));
+        else
+          entry[0] = entry[1] =
+              static_cast<T>(factor * (static_cast<double>(entry[0]) + static_cast<double>(entry[1])));
+      }
     }
 }
 
@@ -366,45 +393,23 @@ struct FusedProduct {
   MatrixView<const T> A;
   const double* w;
   Packed<T> X;
-  bool direct;
+  TileProduct<T> product;
   Index tile_rows;
-  Index piece;  // columns of A taken at once
 
   void run(Index begin, Index end, Packed<T> Z) const {
-    Scratch<T> buffer, inner(tile_rows * panels.width());
+    const Index copies = product.out_copies();
+    Scratch<T> buffer, inner(Packed<T>::size(panels, tile_rows, copies));
     for (Index i = begin; i < end; i += tile_rows) {
       check_stop();
       const Index rows = std::min(tile_rows, end - i);
-      const auto view = part(A, i, rows, 0, A.cols);
-      const Tile<T> tile = direct ? in_place(view) : copy_tile(view, buffer);
-      const Packed<T> Y{inner.data(), rows};
-      std::fill_n(inner.data(), rows * panels.width(), T(0));
-      const bool more = direct && i + tile_rows < end;
-      for (Index j = 0; j < A.cols; j += piece) multiply(tile, rows, j, Y, more);
-      if (w) scale_packed(panels, w + i, Y, rows);
-      // Backwards: the columns that were used last are still close.
-      for (Index j = (A.cols - 1) / piece * piece; j >= 0; j -= piece) multiply_transposed(tile, rows, j, Y, Z, more);
+      const auto tile = part(A, i, rows, 0, A.cols);
+      const Packed<T> Y{inner.data(), rows, copies};
+      std::fill_n(inner.data(), Packed<T>::size(panels, rows, copies), T(0));
+      product.add(tile, X, 0, Y, 0);
+      if (w || copies > 1) scale_packed(panels, w ? w + i : nullptr, Y, rows);
+      product.transposed().add(tile.transposed(), Y, 0, Z, 0);
     }
   }
-
-  // Each of the two fetches half of the next tile, so that memory is busy all the time.
-  void multiply(const Tile<T>& tile, Index rows, Index j, Packed<T> Y, bool more) const {
-    const Index cols = std::min(piece, A.cols - j);
-    for (Index p = 0; p < panels.count(); ++p) {
-      const auto kernel = panels.kernel(p, tile.along_rows);
-      kernel(rows, cols, column(tile, j), tile.stride, X.at(panels, p, j), Y.at(panels, p, 0), tile_rows * A.row_stride,
-             more && p == 0 ? cpu::fetch_even : cpu::fetch_none);
-    }
-  }
-  void multiply_transposed(const Tile<T>& tile, Index rows, Index j, Packed<T> Y, Packed<T> Z, bool more) const {
-    const Index cols = std::min(piece, A.cols - j);
-    for (Index p = 0; p < panels.count(); ++p) {
-      const auto kernel = panels.kernel(p, !tile.along_rows);
-      kernel(cols, rows, column(tile, j), tile.stride, Y.at(panels, p, 0), Z.at(panels, p, j), tile_rows * A.row_stride,
-             more && p == 0 ? cpu::fetch_odd : cpu::fetch_none);
-    }
-  }
-  static const T* column(const Tile<T>& tile, Index j) { return tile.data + j * (tile.along_rows ? 1 : tile.stride); }
 };
 
 // Two products where the blocks are too large for the caches to keep between tiles.
@@ -416,45 +421,41 @@ void unfused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> 
   product<T>(A.transposed(), Y.view(), Z);
 }
 
-// Rows of a tile: as many as let this tile, the next one on its way, X and Z share L2. Where X and Z leave no room they
-// come from L3, once a tile: then the tile is taken larger. Where rows are what is contiguous, whole lines are wanted.
-Index fused_tile_rows(Index cols, Index width, Index item, bool along_columns) {
-  const Index room = l2_bytes - 2 * cols * width * item, row_bytes = cols * item;
-  if (room >= 2 * (along_columns ? 48 : 12) * row_bytes) return std::min<Index>(96, room / (2 * row_bytes) / 12 * 12);
-  return along_columns ? 48 : 24 * std::clamp<Index>(l2_bytes / row_bytes / 24, 1, 2);
-}
-
 template <class T>
 void fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z) {
   if (A.cols == 0 || X.cols == 0) return;
   if (A.rows == 0) return set_zero(Z);
   const Panels<T> panels(X.cols);
-  const Index size = A.cols * panels.width();
+  const TileProduct<T> work(panels, A);
+  const Index x_size = Packed<T>::size(panels, A.cols, work.x_copies());
+  const Index size = Packed<T>::size(panels, A.cols, work.transposed().out_copies());
   if (size * static_cast<Index>(sizeof(T)) > fused_block_bytes) return unfused(A, w, X, Z);
 
-  Scratch<T> packed(size);
-  const Packed<T> Xp{packed.data(), A.cols};
+  Scratch<T> packed(x_size);
+  const Packed<T> Xp{packed.data(), A.cols, work.x_copies()};
   pack(panels, X, Xp);
-  const Index tile_rows = fused_tile_rows(A.cols, panels.width(), sizeof(T), A.row_stride == 1);
+  const Index tile_rows = work.along_rows ? 24 : 48;  // along columns, whole lines
 
   // Rounds of `fused_groups` chunks; a chunk is at most max_chain rows and at most 2^31 operations long.
-  const Index affordable = (Index{1} << 31) / (4 * size);
+  const Index affordable = (Index{1} << 31) / (4 * A.cols * panels.width());
   const Index longest = round_up(std::clamp<Index>(affordable, 1, max_chain), tile_rows);
   const Index groups = std::clamp<Index>(A.rows / 256, 1, fused_groups);
   const Index chunk_rows = std::min(longest, round_up(ceil_div(A.rows, groups), tile_rows));
   const Index chunks = ceil_div(A.rows, chunk_rows);
   Sums<T> sums(std::min(groups, chunks), size, chunks > groups);
-  // Where a tile is several kernels high or several panels wide, pieces of A and X stay in L1 between them.
-  const Index piece = tile_rows <= 12 && panels.count() == 1 ? 2048 : 256;
-  const FusedProduct<T> work{panels, A, w, Xp, readable_in_place(A), tile_rows, piece};
+  const FusedProduct<T> product{panels, A, w, Xp, work, tile_rows};
+  const Packed<T> shape{nullptr, A.cols, work.transposed().out_copies()};
   for (Index round = 0; round < chunks; round += groups)
     parallel_for(std::min(groups, chunks - round), [&](Index g, int) {
       if (round == 0) sums.clear(g);
       const Index begin = (round + g) * chunk_rows;
-      work.run(begin, std::min(A.rows, begin + chunk_rows), {sums.chain_of(g), A.cols});
-      if (chunks > groups) sums.flush(g);
+      product.run(begin, std::min(A.rows, begin + chunk_rows), {sums.chain_of(g), shape.rows, shape.copies});
+      if (chunks > groups) sums.end_chain(g);
     });
-  write_all(panels, sums, Z);
+  const Index piece = 512;
+  parallel_for(ceil_div(Z.rows, piece), [&](Index chunk, int) {
+    write_rows(panels, sums, 0, sums.groups, shape, chunk * piece, std::min(Z.rows, (chunk + 1) * piece), Z);
+  });
 }
 
 }  // namespace

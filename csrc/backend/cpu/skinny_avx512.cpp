@@ -4,7 +4,7 @@
 
 namespace eigencontext::cpu {
 
-const SkinnyTables skinny_avx512 = make_tables<64, 24, 12, 8, 6>();
+const SkinnyTables skinny_avx512 = make_tables<64, 16, 8, 8, 6>();
 
 }  // namespace eigencontext::cpu
 #endif

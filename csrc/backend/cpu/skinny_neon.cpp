@@ -4,7 +4,7 @@
 
 namespace eigencontext::cpu {
 
-const SkinnyTables skinny_neon = make_tables<16, 16, 12, 8, 6>();
+const SkinnyTables skinny_neon = make_tables<16, 16, 8, 8, 6>();
 
 }  // namespace eigencontext::cpu
 #endif

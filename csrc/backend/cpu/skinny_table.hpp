@@ -6,24 +6,25 @@
 
 namespace eigencontext::cpu {
 
-enum Fetch : int { fetch_none = 0, fetch_even = 1, fetch_odd = 2, fetch_all = 3 };
-
 // out(r, :) += sum_k a(r, k) x(k, :) for r < rows, k < depth.
-// x (depth x width) and out (rows x width) are packed, row-major and 64-byte aligned; one of the strides of `a` is 1,
-// `stride` is the other. `ahead` (in elements) is the way from here to the tile that comes next; `fetch` says which of
-// its lines are prefetched meanwhile.
+// x and out are packed and 64-byte aligned; one of the strides of `a` is 1, `stride` is the other. `ahead`: how far (in
+// elements) the tile of a that comes next lies from this one; it is fetched meanwhile.
 template <class T>
 using SkinnyKernel = void (*)(std::int64_t rows, std::int64_t depth, const T* a, std::int64_t stride, const T* x,
-                              T* out, std::int64_t ahead, int fetch);
+                              T* out, std::int64_t ahead);
 
 inline constexpr int skinny_max_vectors = 4;
 
+// [pair - 1][v - 1]: kernels for panels of v vectors of lanes / pair columns. Pairs are there for float32 and 3 vectors
+// at most. With pair = 1, x and out are row-major; with pair = 2 each vector holds every column in two lanes:
+//   along rows     x: rows 2 k and 2 k + 1 zipped;  out: two sums, one of the even k, one of the odd
+//   along columns  x: every row with itself;        out: rows 2 r and 2 r + 1 zipped
 template <class T>
 struct SkinnyTable {
-  int lanes;                                          // elements in a vector
-  int max_vectors;                                    // vectors in the widest panel
-  SkinnyKernel<T> along_rows[skinny_max_vectors];     // a(r, k) = a[r * stride + k]; [v - 1]: panels of v vectors
-  SkinnyKernel<T> along_columns[skinny_max_vectors];  // a(r, k) = a[k * stride + r]
+  int lanes;                                             // elements in a vector
+  int max_vectors;                                       // vectors in the widest panel
+  SkinnyKernel<T> along_rows[2][skinny_max_vectors];     // a(r, k) = a[r * stride + k]
+  SkinnyKernel<T> along_columns[2][skinny_max_vectors];  // a(r, k) = a[k * stride + r]
 };
 
 struct SkinnyTables {

@@ -7,15 +7,17 @@
 
 namespace eigencontext::cpu {
 
-// Columns of a panel of the L1 kernel: points stored feature by feature, 128 bytes of them side by side.
+// Columns of a panel of the distance kernels: points stored feature by feature, 128 bytes of them side by side.
 template <class T>
 inline constexpr Index panel_width = 128 / sizeof(T);
 
 template <class T>
 struct TileKernels {
-  // C(i, j) = scale * |a_i - b_j|_1. A: rows of p features. panels: B as panels [panel][feature][panel_width],
-  // 64-byte aligned. Whole panels are written: C has panels * panel_width columns, its rows are 64-byte aligned.
-  void (*l1_distances)(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride);
+  // C(i, j) = scale * |a_i - b_j|_1, and scale * |a_i - b_j|_2^2 summed from differences, which never cancels. A: rows
+  // of p features. panels: B as panels [panel][feature][panel_width], 64-byte aligned. Whole panels are written: C has
+  // panels * panel_width columns, its rows are 64-byte aligned.
+  using Distances = void(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride);
+  Distances *l1_distances, *squared_distances;
 
   // x_j = min(0, x_j + r + c_j): exponents, never above 0.
   void (*exponents)(T r, const T* c, T* x, Index n);

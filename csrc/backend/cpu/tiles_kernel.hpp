@@ -33,8 +33,8 @@ struct Vector<double> {
 };
 
 // `rows` rows of A against one panel: sums stay in registers, every load of the panel serves all rows.
-template <int rows, class T>
-inline void l1_block(T scale, const T* A, Index p, const T* panel, T* C, Index stride) {
+template <bool squared, int rows, class T>
+inline void distances_block(T scale, const T* A, Index p, const T* panel, T* C, Index stride) {
   using Real = typename Vector<T>::Real;
   using Bits = typename Vector<T>::Bits;
   constexpr int vectors = 128 / vector_bytes;
@@ -45,7 +45,7 @@ inline void l1_block(T scale, const T* A, Index p, const T* panel, T* C, Index s
       const T a = A[i * p + f];
       for (int v = 0; v < vectors; ++v) {
         const Real difference = a - b[v];
-        sums[i][v] += (Real)((Bits)difference & Vector<T>::magnitude);
+        sums[i][v] += squared ? difference * difference : (Real)((Bits)difference & Vector<T>::magnitude);
       }
     }
   }
@@ -53,15 +53,15 @@ inline void l1_block(T scale, const T* A, Index p, const T* panel, T* C, Index s
     for (int v = 0; v < vectors; ++v) reinterpret_cast<Real*>(C + i * stride)[v] = scale * sums[i][v];
 }
 
-template <class T>
-void l1_distances(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride) {
+template <bool squared, class T>
+void distances(T scale, const T* A, Index rows, Index p, const T* panels, Index n_panels, T* C, Index stride) {
   for (Index q = 0; q < n_panels; ++q) {
     const T* panel = panels + q * p * panel_width<T>;
     T* column = C + q * panel_width<T>;
     Index i = 0;
     for (; i + block_rows <= rows; i += block_rows)
-      l1_block<block_rows>(scale, A + i * p, p, panel, column + i * stride, stride);
-    for (; i < rows; ++i) l1_block<1>(scale, A + i * p, p, panel, column + i * stride, stride);
+      distances_block<squared, block_rows>(scale, A + i * p, p, panel, column + i * stride, stride);
+    for (; i < rows; ++i) distances_block<squared, 1>(scale, A + i * p, p, panel, column + i * stride, stride);
   }
 }
 
@@ -164,7 +164,8 @@ Index select(T limit, const T* c, const T* x, Index n, std::int32_t* found) {
 }
 
 template <class T>
-constexpr TileKernels<T> kernels_here{l1_distances<T>, exponents<T>, power<T>, cosine<T>, select<T>};
+constexpr TileKernels<T> kernels_here{distances<false, T>, distances<true, T>, exponents<T>, power<T>,
+                                      cosine<T>,           select<T>};
 
 }  // namespace
 }  // namespace eigencontext::cpu

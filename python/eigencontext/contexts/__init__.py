@@ -1,4 +1,4 @@
-"""Contexts: joint distributions of an input X and a context variable A, as operators (THEORY 1 and 2).
+"""Contexts: joint distributions of an input X and a context variable A, as operators.
 
 Every function here returns a `Context`: the operator M = D_p^{-1/2} P D_q^{-1/2} together with its two marginals.
 """
@@ -22,3 +22,7 @@ __all__ = [
     "neighbors",
     "operator",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
-from .._arguments import check_integer, check_seed
+from .._arguments import check_integer, check_seed, unchanged
 from ..operators import Operator
 from . import _checks
 
@@ -61,6 +62,10 @@ class Context:
         (n, m).
     name : str
         The function that made the context.
+    rows, columns : ndarray of int
+        Numbers of the inputs and of the context values that have mass, as numbered by the user.
+    n_rows, n_columns : int
+        How many inputs and context values the user gave, those without mass included.
     """
 
     def __init__(
@@ -75,6 +80,7 @@ class Context:
         columns: np.ndarray | None = None,
         n_rows: int | None = None,
         n_columns: int | None = None,
+        output: Callable[[np.ndarray], Any] = unchanged,
         **attributes: Any,
     ) -> None:
         self.name = name
@@ -82,11 +88,13 @@ class Context:
         self.p_x = np.asarray(p_x, dtype=np.float64)
         self.p_a = np.asarray(p_a, dtype=np.float64)
         self._conditional = conditional
+        self._output = output
         n, m = operator.shape
         self.rows = np.arange(n) if rows is None else rows
         self.columns = np.arange(m) if columns is None else columns
         self.n_rows = n if n_rows is None else n_rows
         self.n_columns = m if n_columns is None else n_columns
+        self._options = {key: value for key, value in attributes.items() if isinstance(value, (str, int, float))}
         self.__dict__.update(attributes)
 
     @property
@@ -219,4 +227,6 @@ class Context:
 
     def __repr__(self) -> str:
         n, m = self.shape
-        return f"<eigencontext context {self.name!r}, {n} inputs x {m} context values, {self.dtype}>"
+        shown = {k: f"{v:.6g}" if isinstance(v, float) else repr(v) for k, v in self._options.items()}
+        options = ", ".join(f"{key}={text}" for key, text in shown.items())
+        return f"<eigencontext context {self.name}({options}), {n} inputs x {m} context values, {self.dtype}>"

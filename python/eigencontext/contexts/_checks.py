@@ -18,7 +18,7 @@ def real_matrix(value: Any, name: str) -> np.ndarray | sp.csr_array:
 def nonnegative(matrix: np.ndarray | sp.csr_array, name: str) -> np.ndarray | sp.csr_array:
     values = stored_values(matrix)
     if values.size and values.min() < 0:
-        raise ValueError(f"{name}: got negative entries, the smallest {values.min():g}; allowed: counts >= 0")
+        raise ValueError(f"{name}: got negative entries, the smallest {values.min():g}; allowed: entries >= 0")
     return matrix
 
 

@@ -66,6 +66,7 @@ def _chained(name: str, first: Context, link: Operator, q: np.ndarray, **columns
         ConvolutionRows(first._conditional, W),
         rows=first.rows,
         n_rows=first.n_rows,
+        output=first._output,
         **columns,
     )
 

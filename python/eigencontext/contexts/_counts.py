@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_number, is_sparse
+from .._arguments import check_number, is_sparse, output_like
 from ..operators import Operator, dense, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
@@ -77,7 +77,7 @@ def counts(C: Any) -> Context:
     0.8
     """
     matrix = _checks.nonnegative(_checks.real_matrix(C, "C"), "C")
-    return from_counts("counts", "C", matrix)
+    return from_counts("counts", "C", matrix, output=output_like(C))
 
 
 def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
@@ -109,10 +109,16 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
     >>> np.round(ec.spectrum(ec.contexts.graph(ring), k=5).singular_values, 6) + 0.0
     array([1. , 0.5, 0.5, 0.5, 0.5])
     """
+    if hasattr(adjacency, "nodes") and hasattr(adjacency, "edges"):
+        raise TypeError(
+            f"adjacency: got a {type(adjacency).__name__}; allowed: a matrix, as "
+            "networkx.to_scipy_sparse_array(G) makes one"
+        )
     matrix = _checks.nonnegative(_checks.real_matrix(adjacency, "adjacency"), "adjacency")
     n, m = matrix.shape
     if n != m:
-        raise ValueError(f"adjacency: got shape {matrix.shape}; allowed: a square matrix")
+        hint = " (of an edge list: scipy.sparse.coo_array((weights, (i, j)), shape=(n, n)))" if m in (2, 3) else ""
+        raise ValueError(f"adjacency: got shape {matrix.shape}; allowed: a square matrix{hint}")
     lazy = check_number(lazy, "lazy", 0.0, 1.0, open_high=True)
     out, into = _checks.row_sums(matrix), _checks.column_sums(matrix)
     isolated = np.flatnonzero((out == 0) & (into == 0))
@@ -126,7 +132,7 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
             matrix = sp.csr_array((1.0 - lazy) * matrix + sp.diags_array(loops, format="csr")).astype(matrix.dtype)
         else:
             matrix = ((1.0 - lazy) * matrix + np.diag(loops)).astype(matrix.dtype)
-    return from_counts("graph", "adjacency", matrix, isolated=isolated, lazy=lazy)
+    return from_counts("graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy)
 
 
 def from_counts(name: str, argument: str, matrix: np.ndarray | sp.csr_array, **attributes: Any) -> Context:

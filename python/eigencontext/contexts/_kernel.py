@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from .._arguments import check_choice
-from ..operators import Operator, kernel_arguments, pairwise, scaled
+from .._arguments import check_choice, output_like
+from ..operators import Kernel, Operator, kernel_arguments, pairwise, scaled
 from . import _checks
 from ._base import Conditional, Context
 
@@ -65,11 +65,11 @@ class KernelRows(Conditional):
 def kernel(
     X: Any,
     A: Any = None,
-    kernel: str = "rbf",
-    bandwidth: float | str = "median",
+    kernel: Kernel = "rbf",
+    bandwidth: float | str | None = "median",
     degree: int = 3,
     coef0: float = 1.0,
-    marginal: str = "uniform",
+    marginal: Literal["uniform", "stationary"] = "uniform",
 ) -> Context:
     """The context that sends a point to points that a kernel calls similar: W_ij = k(x_i, a_j) / sum_j k(x_i, a_j).
 
@@ -103,6 +103,7 @@ def kernel(
     >>> ctx.shape, ctx.bandwidth
     ((50, 50), 0.3)
     """
+    output = output_like(X)
     check_choice(marginal, "marginal", ("uniform", "stationary"))
     if A is not None and marginal == "stationary":
         raise ValueError("marginal: got 'stationary' together with A; allowed: 'uniform', or A = X by leaving A out")
@@ -113,7 +114,7 @@ def kernel(
     A = None if A is None else shifted(A, centre)
     rule = KernelRows(X if A is None else A, centre, kernel, 1.0 if h is None else h, degree, coef0)
     make = _stationary if marginal == "stationary" else _uniform
-    return make(rule, X, A, kernel=kernel, bandwidth=h, marginal=marginal)
+    return make(rule, X, A, output=output, kernel=kernel, bandwidth=h, marginal=marginal)
 
 
 def _stationary(rule: KernelRows, X: np.ndarray, A: None, **attributes: Any) -> Context:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from .._arguments import output_like
 from ..operators import Operator, scaled, sparse
 from ._base import Conditional, Context
+
+#: so many distinct floats, and more than a quarter of the inputs, are hardly labels
+_MANY = 20
 
 
 def label_vector(name: str, value: Any) -> np.ndarray:
@@ -19,8 +24,8 @@ def label_vector(name: str, value: Any) -> np.ndarray:
         raise ValueError(f"{name} is empty")
     if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
         raise ValueError(f"{name} holds NaN or inf; every input needs a label")
-    if labels.dtype.kind == "O" and any(label != label for label in labels):
-        raise ValueError(f"{name} holds NaN; every input needs a label")
+    if labels.dtype.kind == "O" and any(label is None or label != label for label in labels):
+        raise ValueError(f"{name} holds None or NaN; every input needs a label")
     return labels
 
 
@@ -94,7 +99,8 @@ def labels(y: Any) -> Context:
     Parameters
     ----------
     y : array-like, (n,)
-        Labels of any hashable type; every input weighs 1/n.
+        Labels of any hashable type, without None and NaN; every input weighs 1/n. Many distinct floats (more than 20
+        and than n/4) are taken for measurements: a UserWarning.
 
     Returns
     -------
@@ -111,6 +117,14 @@ def labels(y: Any) -> Context:
     values = label_vector("y", y)
     classes, numbers = class_numbers(values)
     n = len(values)
+    if values.dtype.kind == "f" and len(classes) > max(_MANY, n / 4):
+        warnings.warn(
+            f"y: {len(classes)} distinct floating point numbers of {n}, each a class of its own; measurements are "
+            "better binned first (numpy.digitize), and class numbers given as integers",
+            UserWarning,
+            stacklevel=2,
+        )
     q = np.bincount(numbers, minlength=len(classes)) / n
     operator = scaled(sparse(one_hot(numbers, len(classes))), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q))
-    return Context("labels", operator, np.full(n, 1.0 / n), q, LabelRows(classes), classes=classes)
+    rule = LabelRows(classes)
+    return Context("labels", operator, np.full(n, 1.0 / n), q, rule, output=output_like(y), classes=classes)

@@ -164,6 +164,7 @@ def mixture(contexts: Sequence[Context], weights: Any, p: Any = None) -> Context
         columns=np.concatenate(columns),
         n_rows=members[0].n_rows,
         n_columns=int(offsets[-1]),
+        output=members[0]._output,
         weights=w,
         offsets=offsets[:-1],
     )

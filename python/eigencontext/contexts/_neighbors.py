@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 
 from .. import _core
-from .._arguments import check_choice, check_flag, check_integer, real_array
+from .._arguments import check_choice, check_flag, check_integer, output_like, real_array
 from ..operators import Operator, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
@@ -55,7 +55,9 @@ class NeighborRows(Conditional):
         return cls(state["A"], int(state["n_neighbors"]), str(state["metric"]))
 
 
-def neighbors(X: Any, n_neighbors: int = 30, metric: str = "euclidean", include_self: bool = True) -> Context:
+def neighbors(
+    X: Any, n_neighbors: int = 30, metric: Literal["euclidean", "cosine"] = "euclidean", include_self: bool = True
+) -> Context:
     """The context that sends a point to one of its nearest neighbours, each with probability 1 / n_neighbors.
 
     Parameters
@@ -83,6 +85,7 @@ def neighbors(X: Any, n_neighbors: int = 30, metric: str = "euclidean", include_
     >>> np.round(ec.spectrum(ctx, k=3).singular_values, 6) + 0.0
     array([1., 0., 0.])
     """
+    output = output_like(X)
     X = real_array(X, "X", 2)
     check_choice(metric, "metric", _METRICS)
     include_self = check_flag(include_self, "include_self")
@@ -114,6 +117,7 @@ def neighbors(X: Any, n_neighbors: int = 30, metric: str = "euclidean", include_
         NeighborRows(X if len(columns) == n else X[columns], k, metric),
         columns=columns,
         n_columns=n,
+        output=output,
         n_neighbors=k,
         metric=metric,
         include_self=include_self,

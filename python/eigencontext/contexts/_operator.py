@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import warnings
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_choice, is_sparse, vector
+from .._arguments import check_choice, is_sparse, output_like, vector
 from ..operators import Operator, as_operator, dense, product, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
 
-_FORMS = ("conditional", "joint", "normalized")
+Form = Literal["conditional", "joint", "normalized"]
+_FORMS: tuple[str, ...] = get_args(Form)
 
 
 class GivenRows(Conditional):
@@ -42,7 +43,7 @@ class GivenRows(Conditional):
         return cls(state["columns"], int(state["n_columns"]))
 
 
-def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Context:
+def operator(L: Any, p_x: Any, p_a: Any = None, form: Form = "conditional") -> Context:
     """A context from any linear operator.
 
     Parameters
@@ -58,7 +59,9 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
     Returns
     -------
     Context
-        `conditional` takes rows of P(.|x). The sums are checked to sqrt(eps) of the operator's type.
+        `conditional` takes rows of P(.|x). The sums are checked to sqrt(eps) of the operator's type, and where L is
+        stored, its entries too: negative ones beyond rounding are a ValueError. (Where it is not, `ec.spectrum` warns
+        of singular values above 1, which no joint distribution has.)
 
     Examples
     --------
@@ -70,6 +73,7 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
     """
     check_choice(form, "form", _FORMS)
     op = as_operator(L, "L")
+    _no_negative_entries(op)
     n, m = op.shape
     dtype = np.dtype(op.dtype)
     p = _weights(p_x, "p_x", n, dtype)
@@ -80,7 +84,8 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
         raise ValueError(f"L: column(s) {_checks.listed(np.flatnonzero(q < 0))} get negative weights; allowed: >= 0")
     if p_a is not None:
         given = _weights(p_a, "p_a", m, dtype)
-        _checks.close_to_one(1.0 + q - given, "p_a: differs from the marginal that L and p_x give", dtype)
+        apart = 1.0 + np.abs(q - given).sum()  # of a total of 1, so that small weights count by what they are
+        _checks.close_to_one(apart, "p_a: differs from the marginal that L and p_x give (sum of differences)", dtype)
     q = q / q.sum()
     columns = np.flatnonzero(q)
     if len(columns) < m:
@@ -99,7 +104,19 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: str = "conditional") -> Co
         M = op
     else:
         M = scaled(op, left, right_of(q))
-    return Context("operator", M, p, q, GivenRows(columns, m), columns=columns, n_columns=m, form=form)
+    rule = GivenRows(columns, m)
+    return Context("operator", M, p, q, rule, columns=columns, n_columns=m, output=output_like(L), form=form)
+
+
+def _no_negative_entries(op: Operator) -> None:
+    """Of a stored matrix: what is negative beyond rounding is no probability."""
+    recipe, arguments = op._recipe[:2]
+    if recipe not in ("dense", "csr"):
+        return
+    entries = arguments[0] if recipe == "dense" else arguments[2]
+    lowest, highest = float(entries.min(initial=0.0)), float(entries.max(initial=0.0))
+    if lowest < -100 * float(np.finfo(op.dtype).eps) * highest:
+        raise ValueError(f"L: got negative entries, the smallest {lowest:g}; allowed: probabilities >= 0")
 
 
 def _conditional(op: Operator, p: np.ndarray) -> tuple[np.ndarray, Any, np.ndarray]:
@@ -119,7 +136,7 @@ def _joint(op: Operator, p: np.ndarray) -> tuple[np.ndarray, Any, np.ndarray]:
 def _normalized(op: Operator, p: np.ndarray) -> tuple[None, None, np.ndarray]:
     """M^T sqrt(p) = sqrt(q), M sqrt(q) = sqrt(p)."""
     root = _transposed_times(op, np.sqrt(p))
-    if (root < -np.sqrt(np.finfo(op.dtype).eps)).any():
+    if np.linalg.norm(np.minimum(root, 0.0)) > np.sqrt(np.finfo(op.dtype).eps):  # of a total of 1
         raise ValueError("L: L^T sqrt(p_x) has negative entries; allowed: the operator of a joint distribution")
     root = np.maximum(root, 0.0)
     back = np.asarray(op.matmat(root[:, None].astype(op.dtype)), dtype=np.float64)[:, 0]

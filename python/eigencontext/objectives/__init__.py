@@ -1,3 +1,4 @@
+# ruff: noqa: F401  (the imports below name things for type checkers alone)
 """Losses of spectral representation learning: value and exact gradients, without a batch x batch matrix (THEORY 4)."""
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _FAMILIES = {
 }
 _MODULE_OF = {name: module for module, names in _FAMILIES.items() for name in names}
 
-__all__ = sorted(_MODULE_OF)  # pyright: ignore
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name):

@@ -26,8 +26,8 @@ class Result:
     terms : dict of str to float
         The parts that the value is made of, before their weights.
     grads : dict
-        The gradient with respect to each input, by name, in the shape, dtype and kind of array of that input; None where
-        it was not asked for. ``result.grad_phi`` is ``result.grads["phi"]``.
+        The gradient with respect to each input, by name, in that input's shape, dtype and kind of array; None where it
+        was not asked for. ``result.grad_phi`` is ``result.grads["phi"]``.
     """
 
     loss: float
@@ -99,8 +99,9 @@ class Batch:
         if out is None:
             return np.empty(self.arrays[name].shape, self.dtype)
         array = output_array(out, f"out[{name!r}]", self.arrays[name].shape, self.dtypes[name])
-        for other, values in self.arrays.items():
-            if np.shares_memory(array, values, max_work=1) and np.may_share_memory(array, values):
+        written = {f"out[{key!r}]": values for key, values in self.outs.items() if values is not None}
+        for other, values in {**self.arrays, **written}.items():
+            if np.shares_memory(array, values):
                 raise ValueError(f"out[{name!r}]: got memory that it shares with {other}; allowed: memory of its own")
         return array if array.dtype == self.dtype else np.empty(array.shape, self.dtype)
 
@@ -307,7 +308,7 @@ def check_weights(weights: Any, n: int, name: str = "weights") -> np.ndarray:
 
 
 def check_labels(labels: Any, name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) class numbers 0 .. C-1 and (C,) counts. A class seen once is a ValueError: it says nothing about its class."""
+    """(N,) class numbers 0 .. C-1 and (C,) counts. A class seen once is a ValueError."""
     y = np.asarray(labels.detach() if hasattr(labels, "detach") else labels)
     if y.ndim != 1 or y.shape[0] != n:
         raise ValueError(f"{name}: got shape {y.shape}; allowed: ({n},), one label for each row of phi")

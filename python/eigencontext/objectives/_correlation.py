@@ -15,17 +15,20 @@ __all__ = ["correlation", "supervised_mse"]
 _ROWS = 8192  # rows of one-hot targets that exist at a time
 
 
-def _inverse(S: np.ndarray, ridge: float, name: str) -> np.ndarray:
-    """(S + ridge I)^{-1}, after scaling its diagonal to 1 so that columns of any scale do."""
+def _inverse(S: np.ndarray, ridge: float, precision: float, name: str) -> np.ndarray:
+    """(S + ridge I)^{-1}, after scaling its diagonal to 1 so that columns of any scale do.
+
+    S has the rounding of data of this precision: what is below that is no variance.
+    """
     S = S + ridge * np.eye(S.shape[0])
     scale = np.sqrt(np.diag(S))
     if (scale > 0).all():
         scale = 1 / scale
         w, V = np.linalg.eigh(scale[:, None] * S * scale)
-        if w[0] > 16 * len(w) * np.finfo(float).eps * w[-1]:
+        if w[0] > 4 * np.sqrt(len(w)) * precision * w[-1]:
             half = scale[:, None] * V / np.sqrt(w)
             return half @ half.T
-    raise ValueError(f"{name}: got a singular covariance (collapsed, or N <= d); allowed: full rank, or ridge > 0")
+    raise ValueError(f"{name}: got a singular covariance (collapsed, or N <= d); allowed: full rank, or a larger ridge")
 
 
 class Correlation:
@@ -82,7 +85,9 @@ class Correlation:
     def from_moments(self, acc: Moments, *, ridge: float = 0.0) -> FullBatch:
         """The same from ``Moments(d, objective="correlation", d_psi=...)``."""
         n, ridge = check_moments(acc, "correlation").n, check_number(ridge, "ridge", 0.0)
-        P, Q = _inverse(acc.sums["pp"] / n, ridge, "phi"), _inverse(acc.sums["qq"] / n, ridge, "psi")
+        P, Q = (
+            _inverse(acc.sums[name] / n, ridge, acc.precision, side) for name, side in (("pp", "phi"), ("qq", "psi"))
+        )
         K = acc.sums["pq"] / n
         PK, QKt = P @ K, Q @ K.T
         value = float((PK * QKt.T).sum())
@@ -174,14 +179,12 @@ class SupervisedMSE:
         """The same from ``Moments(d, objective="supervised_mse", d_psi=c)``, psi being the targets."""
         n, ridge = check_moments(acc, "supervised_mse").n, check_number(ridge, "ridge", 0.0)
         S_xy = acc.sums["pq"] / n
-        W = _inverse(acc.sums["pp"] / n, ridge, "phi") @ S_xy
+        W = _inverse(acc.sums["pp"] / n, ridge, acc.precision, "phi") @ S_xy
         total, explained = float(acc.sums["squares_psi"].sum() / n), float((S_xy * W).sum())
         rows = {"phi": RowTerms(P=2 / n * W @ W.T, Q=-2 / n * np.ascontiguousarray(W.T))}
         terms = {"total": total, "explained": explained}
         means = (acc.mean_phi, acc.mean_psi)
-        return FullBatch(
-            total - explained, terms, n, rows, means, same_width=False, differentiable=("phi",)
-        )
+        return FullBatch(total - explained, terms, n, rows, means, same_width=False, differentiable=("phi",))
 
 
 class _Targets:

@@ -104,5 +104,3 @@ def _chi_squared(losses: np.ndarray, C: float) -> np.ndarray:
     excess = np.maximum(shifted - eta[np.argmax(valid)], 0.0)
     total = excess.sum()
     return excess / total if total > 0 else np.where(losses == losses[0], 1.0 / ties, 0.0)
-
-

@@ -45,8 +45,8 @@ def _form(acc: Moments, centered: bool, estimator: str, W: np.ndarray | float) -
             raise ValueError(f"acc: got {second.n} rows in its second sweep; allowed: {acc.n}, as in the first")
     elif centered and u:
         raise ValueError(
-            "acc: got one sweep; allowed: two, as the means must be known first (feed acc.centered() the chunks again), "
-            "or estimator='plugin'"
+            "acc: got one sweep; allowed: two, as the means must be known first (feed acc.centered() the chunks "
+            "again), or estimator='plugin'"
         )
     n, r, s = acc.inputs, acc.views, acc.sums
     check_count(n, 2 if u else 1, "N - 1 divides")
@@ -227,7 +227,7 @@ class NestedLowRank:
     >>> phi, psi = rng.standard_normal((50, 3)), rng.standard_normal((50, 3))
     >>> joint = ec.objectives.nested_low_rank(phi, psi)
     >>> levels = [ec.objectives.low_rank(phi[:, :l], psi[:, :l]).loss for l in (1, 2, 3)]
-    >>> np.isclose(joint.loss, np.mean(levels))
+    >>> bool(np.isclose(joint.loss, np.mean(levels)))
     True
     """
 
@@ -341,9 +341,7 @@ class ViewBatch:
         if out is None:
             return
         fits = bool(np.isfinite(self.P).all())
-        if not fits or not _core.view_rows(
-            batch.arrays["views"], batch.weights, self.P, self.pair, self.square, out
-        ):
+        if not fits or not _core.view_rows(batch.arrays["views"], batch.weights, self.P, self.pair, self.square, out):
             batch.check_finite()
             raise overflow("gradient", batch)
 

@@ -40,8 +40,8 @@ class Moments:
     """Count, means and centred second moments of embeddings, in float64; sums of chunks, in any order.
 
     The first sweep of exact full-batch training: feed every chunk to `update` (on several machines: each its own, then
-    `merge`), then ``objective.from_moments(acc, **options)`` gives the full batch's loss and, chunk by chunk, the rows of
-    its gradient. Equal to the one-shot call to rounding for any chunks in any order.
+    `merge`), then ``objective.from_moments(acc, **options)`` gives the full batch's loss and, chunk by chunk, the rows
+    of its gradient. Equal to the one-shot call to rounding for any chunks in any order.
 
     Parameters
     ----------
@@ -60,6 +60,8 @@ class Moments:
         The number of rows so far; an input with r views or contexts counts r times.
     inputs : int
         The number of inputs so far.
+    precision : float
+        The rounding unit of the least exact rows so far.
 
     Notes
     -----
@@ -76,7 +78,7 @@ class Moments:
     >>> for rows in np.array_split(np.arange(100), 3):
     ...     acc.update(phi[rows], psi[rows])
     >>> full = ec.objectives.svme.from_moments(acc)
-    >>> np.isclose(full.loss, ec.objectives.svme(phi, psi).loss)
+    >>> bool(np.isclose(full.loss, ec.objectives.svme(phi, psi).loss))
     True
     >>> grad_phi, grad_psi = full.grad(phi[:10], psi[:10])
     """
@@ -97,6 +99,7 @@ class Moments:
         d, q = self.d, self.d_psi
         self.n = 0
         self.views = 0
+        self.precision = float(np.finfo(np.float64).eps)
         self.mean_phi, self.mean_psi = np.zeros(d), np.zeros(q)
         #: sums about the means, by name; and sums that are about nothing, which merging adds
         self.sums: dict[str, Any] = {}
@@ -167,6 +170,7 @@ class Moments:
             for part in self._parts(pieces, weights):
                 self._merge(part)
         self.views = views
+        self.precision = max(self.precision, float(np.finfo(batch.dtype).eps))
         self._require_finite(batch)
 
     def _parts(self, arrays: dict[str, np.ndarray], weights: np.ndarray | None):
@@ -235,6 +239,7 @@ class Moments:
         if self.n and other.n and self.views != other.views:
             raise ValueError(f"other: got {other.views} views or contexts; allowed: {self.views}")
         self.views = other.views if other.n else self.views
+        self.precision = max(self.precision, other.precision)
         self._merge(other)
 
     def _merge(self, other: Moments) -> None:
@@ -243,9 +248,7 @@ class Moments:
         if other.n == 0:
             return
         share = other.n / n
-        means = [
-            a + share * (b - a) for a, b in ((self.mean_phi, other.mean_phi), (self.mean_psi, other.mean_psi))
-        ]
+        means = [a + share * (b - a) for a, b in ((self.mean_phi, other.mean_phi), (self.mean_psi, other.mean_psi))]
         moved = [(part, part.mean_phi - means[0], part.mean_psi - means[1]) for part in (self, other)]
         self.sums = {name: sum(_about(part, name, u, v) for part, u, v in moved) for name in self.sums}
         for name in self.plain:
@@ -297,7 +300,7 @@ class Moments:
             arrays["levels"] = self._levels
         if first is not None:
             arrays["first"] = np.frombuffer(first.to_bytes(), np.uint8)
-        head = {key: getattr(self, key) for key in ("d", "objective", "d_psi", "n", "views")}
+        head = {key: getattr(self, key) for key in ("d", "objective", "d_psi", "n", "views", "precision")}
         head.update(format=_FORMAT, joint=self._joint)
         memory = io.BytesIO()
         np.savez(memory, head=np.frombuffer(json.dumps(head).encode(), np.uint8), **arrays)  # type: ignore[arg-type]
@@ -312,7 +315,7 @@ class Moments:
         if data[: len(_MAGIC)] != _MAGIC:
             raise ValueError("data: not what Moments.to_bytes writes; allowed: its bytes")
         if hashlib.sha256(body).digest() != data[len(_MAGIC) : len(_MAGIC) + 32]:
-            raise ValueError("data: the checksum differs, the bytes are damaged; allowed: the bytes of Moments.to_bytes")
+            raise ValueError("data: the checksum differs, the bytes are damaged; allowed: what Moments.to_bytes wrote")
         with np.load(io.BytesIO(body), allow_pickle=False) as stored:
             head = json.loads(stored["head"].tobytes())
             if head["format"] != _FORMAT:
@@ -325,7 +328,7 @@ class Moments:
                 acc._levels = stored["levels"] if "levels" in stored else None
                 acc._joint = head["joint"]
                 acc._start_second()
-            acc.n, acc.views = head["n"], head["views"]
+            acc.n, acc.views, acc.precision = head["n"], head["views"], head["precision"]
             acc.mean_phi, acc.mean_psi = stored["mean_phi"], stored["mean_psi"]
             for kind, values in (("sum", acc.sums), ("plain", acc.plain)):
                 for name in values:
@@ -384,4 +387,3 @@ def _same_centre(a, b) -> bool:
     if a is None or b is None:
         return a is b
     return all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
-

@@ -45,8 +45,8 @@ class Rayleigh:
     """Rayleigh quotient loss: two encoders agree, the moments of one are pulled to the identity.
 
     L = ||B - C||_F^2/(N d) + (alpha/d) sum_j (E_jj - 1)^2 + (beta/(d (d-1))) sum_{i != j} E_ij^2, E = B^T B/N.
-    With psi an encoder of the context this is the form for singular functions (SVD); with psi the same encoder on another
-    view of the input, the form for eigenfunctions (EVD): add both gradients then.
+    With psi an encoder of the context this is the form for singular functions (SVD); with psi the same encoder on
+    another view of the input, the form for eigenfunctions (EVD): add both gradients then.
 
     Parameters
     ----------
@@ -75,8 +75,8 @@ class Rayleigh:
 
     Notes
     -----
-    Cost: N d^2 flops for E, 2 N d^2 for the gradient. Memory: O(d^2) beyond the gradients. From chunks: 2 sweeps; "split"
-    takes a pair of accumulators, one for each half: ``rayleigh.from_moments((acc_0, acc_1), estimator="split")``, whose
+    Cost: N d^2 flops for E, 2 N d^2 for the gradient. Memory: O(d^2) beyond the gradients. From chunks: 2 sweeps;
+    "split" takes a pair of accumulators, one for each half, ``from_moments((acc_0, acc_1), estimator="split")``, whose
     ``grad`` asks which half a chunk belongs to.
 
     References
@@ -144,7 +144,7 @@ def _data(acc: Moments):
 
 def _split(accs: Any, alpha: float, beta: float) -> SplitBatch:
     if not isinstance(accs, (tuple, list)) or len(accs) != 2:
-        raise TypeError(f"acc: got {type(accs).__name__}; allowed: two Moments with estimator='split', one for each half")
+        raise TypeError(f"acc: got {type(accs).__name__}; allowed: two Moments, one for each half of a split")
     for acc in accs:
         check_moments(acc, "rayleigh")
         check_count(acc.n, 2, "of each half: N - 1 divides")

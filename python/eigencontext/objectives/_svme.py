@@ -20,7 +20,7 @@ def covariance_terms(S: np.ndarray, eps: float, rows: float) -> tuple[float, flo
     to B are B diag(std) and B cov.
     """
     d = S.shape[0]
-    sigma = np.sqrt(np.diag(S) + eps)
+    sigma = np.sqrt(np.maximum(np.diag(S), 0.0) + eps)
     R = offdiag(S)
     pairs = max(d * (d - 1), 1)
     variance = float(np.maximum(0.0, 1.0 - sigma).mean())
@@ -47,8 +47,8 @@ class SVME:
     Parameters
     ----------
     phi, psi : arrays (N, d)
-        Embeddings of inputs and of their contexts, float32 or float64 (float16 is computed in float32), any strides; used
-        as given, without normalisation. N > ddof.
+        Embeddings of inputs and of their contexts, float32 or float64 (float16 is computed in float32), any strides;
+        used as given, without normalisation. N > ddof.
     alpha, beta : float
         Weights of the variance and covariance terms, >= 0.
     eps, ddof : float, int

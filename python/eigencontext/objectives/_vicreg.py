@@ -40,8 +40,8 @@ class SpectralNoncontrastive:
 
     Notes
     -----
-    Cost: 2 N d^2 flops for the two moments, 4 N d^2 for the gradients. Memory: O(d^2) beyond the gradients. From chunks:
-    2 sweeps.
+    Cost: 2 N d^2 flops for the two moments, 4 N d^2 for the gradients. Memory: O(d^2) beyond the gradients. From
+    chunks: 2 sweeps.
 
     References
     ----------
@@ -116,8 +116,8 @@ class VICReg:
 
     Notes
     -----
-    Cost: 2 N d^2 flops for the two moments, 4 N d^2 for the gradients. Memory: O(d^2) beyond the gradients. From chunks:
-    2 sweeps. Public implementations average the covariance over ranks; merged moments give the full batch's.
+    Cost: 2 N d^2 flops for the two moments, 4 N d^2 for the gradients. Memory: O(d^2) beyond the gradients. From
+    chunks: 2 sweeps. Public implementations average the covariance over ranks; merged moments give the full batch's.
 
     References
     ----------
@@ -257,8 +257,9 @@ class BarlowTwins:
         scales = []
         for name in ("phi", "psi"):
             variance = acc.sums[f"squares_{name}"] / n + eps
-            if (variance <= 0).any():
-                j = int(np.argmin(variance))
+            rounding = (4 * acc.precision * getattr(acc, f"mean_{name}")) ** 2
+            if eps == 0 and (variance <= rounding).any():
+                j = int(np.argmax(variance <= rounding))
                 raise ValueError(f"{name}: got column {j} of variance 0; allowed: a positive variance, or eps > 0")
             scales.append(1 / np.sqrt(variance))
         left, right = scales
