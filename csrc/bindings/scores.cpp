@@ -88,7 +88,8 @@ void bind(py::module_& m) {
          const Object& psi_out, const Object& phi_sums, const Object& psi_sums) {
         const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
         const Index n = rows.phi.rows, k = rows.psi.rows;
-        if (phi_offsets.is_none() != psi_offsets.is_none() || group < 1) throw py::type_error("offsets of both, or none");
+        if (phi_offsets.is_none() != psi_offsets.is_none() || group < 1)
+          throw py::type_error("offsets of both, or none");
         const ExponentialOptions options{written(phi_offsets, n), written(psi_offsets, k), group, own, pair_factor};
         const ScoreOutputs<T> out{output<T>(phi_out, rows.phi), output<T>(psi_out, rows.psi)};
         double *a = written(phi_sums, n), *b = written(psi_sums, k);

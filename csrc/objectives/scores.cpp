@@ -158,8 +158,8 @@ void add_log_sums(const Tile<T>& t, LogSums phi, LogSums psi, Sides<T>& s) {
     phi.sum[t.i0 + i] += static_cast<double>(kernels.sums(s.line.data(), nj, unused));
   }
   for (Index j = 0; j < nj; ++j)
-    psi.sum[t.j0 + j] += static_cast<double>(s.cols[j]) *
-                         (shared ? std::exp(static_cast<double>(top) - psi.top[t.j0 + j]) : 1.0);
+    psi.sum[t.j0 + j] +=
+        static_cast<double>(s.cols[j]) * (shared ? std::exp(static_cast<double>(top) - psi.top[t.j0 + j]) : 1.0);
 }
 
 // The tile's scores become exp(z - l_i) + exp(z - m_j).
@@ -168,8 +168,7 @@ void softmax(const Tile<T>& t, const double* l, const double* m, Sides<T>& s) {
   const Index ni = t.z.rows, nj = t.z.cols;
   const T top = static_cast<T>(std::max(highest(l, ni), highest(m, nj)));
   const bool shared = static_cast<double>(top) - std::min(lowest(l, ni), lowest(m, nj)) <= shared_range;
-  for (Index j = 0; j < nj; ++j)
-    s.cols[j] = static_cast<T>(shared ? std::exp(static_cast<double>(top) - m[j]) : -m[j]);
+  for (Index j = 0; j < nj; ++j) s.cols[j] = static_cast<T>(shared ? std::exp(static_cast<double>(top) - m[j]) : -m[j]);
   for (Index i = 0; i < ni; ++i) {
     T* z = t.z.row(i);
     if (shared) {
@@ -225,8 +224,8 @@ double largest_score(const ScoreRows<T>& rows, bool own) {
     T top = -std::numeric_limits<T>::infinity();
     if (!own) for_own(t, rows.phi_begin, 1, [&](Index i, Index j) { t.z(i, j) = top; });
     for (Index i = 0; i < t.z.rows; ++i)
-      top = std::max(top, score_kernels<T>().maxima(t.z.row(i), t.z.cols,
-                                                    sides[static_cast<std::size_t>(worker)].cols.data()));
+      top = std::max(
+          top, score_kernels<T>().maxima(t.z.row(i), t.z.cols, sides[static_cast<std::size_t>(worker)].cols.data()));
     tops.of(t) = static_cast<double>(top);
   });
   return *std::max_element(tops.begin(), tops.end());
@@ -323,11 +322,11 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
   return total;
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                               \
-  template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                      \
-  template double largest_score<T>(const ScoreRows<T>&, bool);                                                       \
-  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, ScoreOutputs<T>);          \
-  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, ScoreOutputs<T>);                         \
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                                 \
+  template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                        \
+  template double largest_score<T>(const ScoreRows<T>&, bool);                                                      \
+  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, ScoreOutputs<T>);            \
+  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, ScoreOutputs<T>);                           \
   template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \
                                                    double*, double*);
 EIGENCONTEXT_INSTANTIATE(float)

@@ -1,8 +1,9 @@
 // The genuinely pairwise losses: tiles of scores Z = scale Phi Psi^T + ..., made in cache, mapped, reduced, forgotten.
 //
-// Blocks of rows meet blocks of columns as in a Latin square: in round r block I meets block I + r. No two threads write
-// one block, and every sum has one order. Everything is added to what is there, so a batch may be handed over as chunks
-// of rows against chunks of columns, in a fixed order. Memory: a tile a thread, and packed copies of strided rows.
+// Blocks of rows meet blocks of columns as in a Latin square: in round r block I meets block I + r. No two threads
+// write one block, and every sum has one order. Everything is added to what is there, so a batch may be handed over as
+// chunks of rows against chunks of columns, in a fixed order. Memory: a tile a thread, and packed copies of strided
+// rows.
 #pragma once
 
 #include "base/views.hpp"

@@ -73,9 +73,7 @@ def test_formula(name, dtype):
     expected = reference(phi.astype(np.float64), phi_0.astype(np.float64), wide_links, wide_end, 0.7, 0.4)
     result = chain(phi, phi_0, links, psi=end, alpha=0.7, beta=0.4)
     np.testing.assert_allclose(result.loss, expected, rtol=1e-11 if dtype == np.float64 else 1e-5)
-    exact = chain(
-        phi.astype(np.float64), phi_0.astype(np.float64), wide_links, psi=wide_end, alpha=0.7, beta=0.4
-    )
+    exact = chain(phi.astype(np.float64), phi_0.astype(np.float64), wide_links, psi=wide_end, alpha=0.7, beta=0.4)
     for side, grad in exact.grads.items():
         assert result.grads[side].dtype == dtype
         assert np.abs(result.grads[side] - grad).max() <= 2e-5 * np.abs(grad).max()

@@ -20,7 +20,11 @@ def info_nce(phi, psi, temperature=0.07):
     Z = S / temperature
     rows, columns = logsumexp(Z, axis=1) - np.diag(Z), logsumexp(Z, axis=0) - np.diag(Z)
     G = (softmax(Z, 1) + softmax(Z, 0) - 2 * np.eye(n)) / (2 * n)
-    grads = {"phi": G @ psi / temperature, "psi": G.T @ phi / temperature, "temperature": -(G * S).sum() / temperature**2}
+    grads = {
+        "phi": G @ psi / temperature,
+        "psi": G.T @ phi / temperature,
+        "temperature": -(G * S).sum() / temperature**2,
+    }
     return (rows.mean() + columns.mean()) / 2, grads
 
 
@@ -198,7 +202,12 @@ def test_strides_and_out(name, dtype):
     expected = loss(phi, psi)
     big = np.zeros((600, 20), dtype)
     big[::2, 4:16:2] = phi
-    views = [np.asfortranarray(phi), big[::2, 4:16:2], np.ascontiguousarray(phi[::-1])[::-1], phi[:, ::-1].copy()[:, ::-1]]
+    views = [
+        np.asfortranarray(phi),
+        big[::2, 4:16:2],
+        np.ascontiguousarray(phi[::-1])[::-1],
+        phi[:, ::-1].copy()[:, ::-1],
+    ]
     for view in views:
         assert np.array_equal(loss(view, psi).grad_phi, expected.grad_phi)
         assert np.array_equal(loss(view, psi).grad_psi, expected.grad_psi)
@@ -312,3 +321,60 @@ def test_bad_input(name):
                 loss(phi, psi, temperature=T)
     with pytest.raises(OverflowError, match="phi"):
         loss(phi * 1e200, psi * 1e200, **({"form": "distance"} if name.startswith("exponential") else {}))
+
+
+class Sliced:
+    """Rows of no array: len and slicing alone. Remembers the longest slice."""
+
+    def __init__(self, rows):
+        self._rows, self.longest = rows, 0
+
+    def __len__(self):
+        return len(self._rows)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        part = self._rows[rows].copy()
+        self.longest = max(self.longest, len(part))
+        return part
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, options) for name, (_, several) in CASES.items() for options in several[1:3]]
+)
+def test_rows_that_are_read_by_slices(name, options):
+    phi, psi = batch(5000, 3, np.float64)
+    expected = getattr(objectives, name)(phi, psi, **options)
+    for a, b in [(Sliced(phi), Sliced(psi)), (Sliced(phi), psi)]:
+        result = getattr(objectives, name)(a, b, **options)
+        np.testing.assert_allclose(result.loss, expected.loss, rtol=1e-12)
+        for side, grad in expected.grads.items():
+            np.testing.assert_allclose(result.grads[side], grad, rtol=0, atol=1e-11 * np.abs(grad).max())
+
+
+def test_a_quarter_in_memory(tmp_path):
+    """N = 16384 from a memory map and by slices of a quarter, gradients to memory maps."""
+    phi, psi = batch(16384, 4, np.float32)
+    expected = objectives.info_nce(phi, psi)
+    files = [np.lib.format.open_memmap(tmp_path / f"{i}.npy", "w+", np.float32, phi.shape) for i in range(4)]
+    files[0][:], files[1][:] = phi, psi
+    mapped = objectives.info_nce(files[0], files[1], out=(files[2], files[3]))
+    assert mapped.loss == expected.loss and np.array_equal(files[2], expected.grad_phi)
+    a, b = Sliced(files[0]), Sliced(files[1])
+    sliced = objectives.info_nce(a, b, out=(files[2], files[3]))
+    assert max(a.longest, b.longest) <= 16384 // 4
+    np.testing.assert_allclose(sliced.loss, expected.loss, rtol=1e-6)
+    for given, grad in [(files[2], expected.grad_phi), (files[3], expected.grad_psi)]:
+        assert np.abs(given - grad).max() <= 1e-5 * np.abs(grad).max()
+
+
+def test_bad_slices():
+    phi, psi = batch(5000, 3, np.float64)
+    bad = phi.copy()
+    bad[4500, 1] = np.nan
+    with pytest.raises(ValueError, match=r"phi\[4096:8192\]: got nan at \[404, 1\]"):
+        objectives.info_nce(Sliced(bad), psi)
+    with pytest.raises(TypeError, match="psi: got a generator, which can be read once"):
+        objectives.sigmoid(phi, (row for row in psi))
+    with pytest.raises(ValueError, match="psi: got shape"):
+        objectives.info_nce(Sliced(phi), Sliced(psi[:4000]))

@@ -33,11 +33,11 @@ def chain(
 ) -> Result:
     """Loss of one encoder for a chain of contexts, kernels and samplers mixed.
 
-    A sampler moves the input x, a kernel averages over the batch, late: where the first kernel (or the end of the chain)
-    finds x, B = Phi(x) - mean Phi(x_0); each kernel link G = k(x_0, x), rows x_0, makes B <- G^T B/N. The last element
-    closes the chain on x_0: a sampler through psi = Psi(a), a drawn from x_0, with (||B - C||^2)/(N d), C = H Psi; a kernel
-    with (||B||^2 - <B, G B>/N)/(N d), G = k(x_0, x_0). The loss is [that + alpha L_std + beta L_cov]/(1 + alpha + beta)
-    with S = B^T B/(N - ddof) of the final B as it is and L_std of its centred variances.
+    A sampler moves the input x, a kernel averages over the batch, late: where the first kernel (or the end of the
+    chain) finds x, B = Phi(x) - mean Phi(x_0); each kernel link G = k(x_0, x), rows x_0, makes B <- G^T B/N. The last
+    element closes the chain on x_0: a sampler through psi = Psi(a), a drawn from x_0, with ||B - C||^2/(N d), C = H
+    Psi; a kernel with (||B||^2 - <B, G B>/N)/(N d), G = k(x_0, x_0). The loss is [that + alpha L_std + beta L_cov]/(1
+    + alpha + beta) with S = B^T B/(N - ddof) of the final B as it is and L_std of its centred variances.
 
     Parameters
     ----------
@@ -153,8 +153,8 @@ def _operators(links: Any, closes: bool, n: int, dtype: np.dtype) -> tuple[list[
                 raise ValueError(f"links[{j}]: got option {name!r}; allowed: {', '.join(KERNEL_OPTIONS)}")
         if last and link[0].get("kernel") == "polynomial":
             raise ValueError(
-                f"links[{j}]: got the polynomial kernel at the end; allowed: rbf, laplacian, cosine (its values exceed 1, so "
-                "the loss would be unbounded below)"
+                f"links[{j}]: got the polynomial kernel at the end; allowed: rbf, laplacian, cosine (its values exceed "
+                "1, so the loss would be unbounded below)"
             )
         G = kernel_operator(link[1], None if last else link[2], link[0], dtype)
         if G.shape != (n, n):

@@ -46,8 +46,8 @@ def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype,
     if kernel in ("rbf", "laplacian"):
         if bandwidth is None or isinstance(bandwidth, str):
             raise ValueError(
-                f"bandwidth: got {bandwidth!r}; allowed: a number > 0 (the median of a batch would change from batch to "
-                "batch)"
+                f"bandwidth: got {bandwidth!r}; allowed: a number > 0 (the median of a batch would change from "
+                "batch to batch)"
             )
     X, A, h, degree, coef0 = kernel_arguments(
         X, A, kernel, bandwidth, options.get("degree", 3), options.get("coef0", 1.0)
@@ -186,8 +186,8 @@ def dual_kernel(
             return WalkKernel(K)
         if options.get("kernel") == "polynomial":
             raise ValueError(
-                "dual: got 'raw' with the polynomial kernel; allowed: 'walk' (its values exceed 1, so the loss would be "
-                "unbounded below)"
+                "dual: got 'raw' with the polynomial kernel; allowed: 'walk' (its values exceed 1, so the loss would "
+                "be unbounded below)"
             )
         return RawKernel(K)
     if names == ["labels"]:

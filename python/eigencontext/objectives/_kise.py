@@ -47,9 +47,9 @@ def kise(
 ) -> Result:
     """Kernel-integral single-encoder loss: one encoder learns the contexture of a dual kernel.
 
-    L = [ (||B||_F^2 - <B, K B>/N)/(N d) + alpha L_std + beta L_cov ] / (1 + alpha + beta), B = H Phi, K the dual kernel on
-    the batch, which is never stored; L_std and L_cov as in `svme`. With the kernel of a whole context and Phi its first d
-    functions the first term is (d - (s_1^2 + ... + s_d^2))/d.
+    L = [ (||B||_F^2 - <B, K B>/N)/(N d) + alpha L_std + beta L_cov ] / (1 + alpha + beta), B = H Phi, K the dual
+    kernel on the batch, which is never stored; L_std and L_cov as in `svme`. With the kernel of a whole context and
+    Phi its first d functions the first term is (d - (s_1^2 + ... + s_d^2))/d.
 
     Parameters
     ----------
@@ -60,9 +60,9 @@ def kise(
     kernel, bandwidth, degree, coef0
         As in `ec.operators.kernel`; the bandwidth is a number in the units of X.
     dual : str
-        "raw": K = k itself (rbf, laplacian, cosine); "walk": W D_q^{-1} W^T, the dual kernel of the kernel's random walk
-        on the batch (W: rows of sum 1, q: column means of W). The polynomial kernel is taken as "walk" alone: its raw
-        values exceed 1, and the loss would be unbounded below.
+        "raw": K = k itself (rbf, laplacian, cosine); "walk": W D_q^{-1} W^T, the dual kernel of the kernel's random
+        walk on the batch (W: rows of sum 1, q: column means of W). The polynomial kernel is taken as "walk" alone: its
+        raw values exceed 1, and the loss would be unbounded below.
     labels : array-like (N,), or (context, rows), optional
         k(i, j) = [y_i = y_j] n/n_y: of the batch, where every class must be there twice; or of all the data, from
         ``ec.contexts.labels(y)`` and the N row numbers of the batch.
