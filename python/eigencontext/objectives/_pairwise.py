@@ -64,7 +64,7 @@ def _lazy(a: Any) -> bool:
     return hasattr(a, "__len__") and hasattr(a, "__getitem__")
 
 
-def _batch(inputs: dict[str, Any], grad: Any, out: Any) -> tuple[Batch, list[_Side]]:
+def _batch(inputs: dict[str, Any], grad: Any, out: Any) -> tuple[Batch, tuple[_Side, _Side]]:
     """The checked batch and its sides; for rows that are read by slices the batch holds their first row, n times."""
     stand_ins = {}
     for name, a in inputs.items():
@@ -81,7 +81,7 @@ def _batch(inputs: dict[str, Any], grad: Any, out: Any) -> tuple[Batch, list[_Si
         lazy = stand_ins[name] is not a
         array = batch.arrays[name]
         sides.append(_Side(name, a if lazy else array, array.shape[1], lazy))
-    return batch, sides
+    return batch, (sides[0], sides[1])
 
 
 class _Scores:
@@ -359,7 +359,7 @@ def _refuse_overflow(batch: Batch, s: _Scores, T: float, own: bool) -> None:
         return
     largest = max(_core.largest_score(*rows, own) for rows, _, _ in s.blocks()) / 2
     if largest > limit:
-        enough = math.nextafter(T * largest / limit, math.inf)
+        enough = 1.001 * T * largest / limit  # also when rounded to the digits that are shown
         raise ValueError(
             f"temperature: got {T:g}, with which the largest exponent <phi, psi>/T is {largest:.4g}; allowed: "
             f"exponents up to {limit:.4g} in {batch.dtype}, that is T >= {enough:.4g}"
@@ -505,8 +505,8 @@ def exponential_spectral_contrastive(
     terms = {"data": own / (n * r * (r - 1)), "pairs": others / (n * (n - 1) * r * r)}
     loss = -2 * terms["data"] + terms["pairs"]
     finite_loss(batch, loss)
-    if product is not None:  # twice: each pair has both orders
-        target = batch.outs["views"]
+    target = batch.outs["views"]
+    if product is not None and target is not None:  # twice: each pair has both orders
         flat_out = np.empty(product.shape, batch.dtype)
         batch.outs["views"] = flat_out
         _finish_exponential(batch, "views", side, product, sums, 4.0 / (n * (n - 1) * r * r) / T)
