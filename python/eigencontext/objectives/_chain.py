@@ -86,7 +86,7 @@ def chain(
     >>> x = rng.standard_normal((100, 2))
     >>> one = ec.objectives.chain(x, x, [({"kernel": "rbf", "bandwidth": 1.0}, x)])  # a single kernel: KISE
     >>> kise = ec.objectives.kise(x, X=x, kernel="rbf", bandwidth=1.0)
-    >>> np.isclose(one.loss, kise.loss), np.allclose(one.grad_phi + one.grad_phi_0, kise.grad_phi)
+    >>> bool(np.isclose(one.loss, kise.loss)), np.allclose(one.grad_phi + one.grad_phi_0, kise.grad_phi)
     (True, True)
     """
     alpha, beta = check_number(alpha, "alpha", 0.0), check_number(beta, "beta", 0.0)
