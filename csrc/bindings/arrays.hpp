@@ -84,6 +84,7 @@ auto without_gil(const Compute& compute) {
 void bind_operators(py::module_& m);
 void bind_spectrum(py::module_& m);
 void bind_objectives(py::module_& m);
+void bind_scores(py::module_& m);
 void bind_config(py::module_& m);
 
 }  // namespace eigencontext::bindings

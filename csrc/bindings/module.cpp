@@ -24,5 +24,6 @@ PYBIND11_MODULE(_core, m) {
   bindings::bind_operators(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
+  bindings::bind_scores(m);
   bindings::bind_config(m);
 }

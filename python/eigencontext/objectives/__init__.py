@@ -7,20 +7,26 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from ._chain import chain
     from ._correlation import correlation, supervised_mse
     from ._doro import doro_weights
+    from ._kise import kise
     from ._low_rank import low_rank, nested_low_rank, spectral_contrastive
     from ._moments import Moments
+    from ._pairwise import exponential_low_rank, exponential_spectral_contrastive, info_nce, sigmoid
     from ._rayleigh import rayleigh
     from ._svme import svme
     from ._vicreg import barlow_twins, spectral_noncontrastive, vicreg
 
 # One line a family: its module and its public names.
 _FAMILIES = {
+    "_chain": ["chain"],
     "_correlation": ["correlation", "supervised_mse"],
     "_doro": ["doro_weights"],
+    "_kise": ["kise"],
     "_low_rank": ["low_rank", "nested_low_rank", "spectral_contrastive"],
     "_moments": ["Moments"],
+    "_pairwise": ["exponential_low_rank", "exponential_spectral_contrastive", "info_nce", "sigmoid"],
     "_rayleigh": ["rayleigh"],
     "_svme": ["svme"],
     "_vicreg": ["barlow_twins", "spectral_noncontrastive", "vicreg"],

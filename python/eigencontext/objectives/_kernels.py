@@ -1,0 +1,219 @@
+"""Dual kernels on a batch: what KISE and chains multiply by. None is ever stored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import _core
+from .._arguments import check_choice, check_flag, check_number, real_array
+from ..operators import KERNELS, Operator, kernel_arguments, pairwise
+from ._base import RowTerms, check_labels
+
+KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
+_PIECE = 1 << 18  # rows of one call of the engine, which keeps a few vectors for every 512 of them
+
+
+def column_means(A: np.ndarray) -> np.ndarray:
+    """The means of the columns, float64."""
+    total = np.zeros(A.shape[1])
+    for begin in range(0, A.shape[0], _PIECE):
+        piece = A[begin : begin + _PIECE]
+        total += _core.moments(piece, None, None, 0)["mean_phi"] * (piece.shape[0] / A.shape[0])
+    return total
+
+
+def combined(terms: RowTerms, b: np.ndarray, c: np.ndarray | None = None, means=(None, None)) -> np.ndarray:
+    """The rows that `terms` makes of the rows of b and c (csrc/objectives/rows.hpp), as a new array."""
+    out = np.empty(b.shape, b.dtype)
+    c = b[:, :0] if c is None else c
+    _core.gradient_rows(b, c, *means, None, None, True, vars(terms), {}, out, None, False)
+    return out
+
+
+def centred(A: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """A - mean, row-major and in the dtype of A."""
+    return combined(RowTerms(phi=(1.0, 0.0, 0.0)), A, means=(mean, None))
+
+
+def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype, name: str = "X") -> Operator:
+    """The tiles of k(x_i, a_j) in `dtype`; A None is X."""
+    kernel = check_choice(options.get("kernel", "rbf"), "kernel", KERNELS)
+    bandwidth = options.get("bandwidth")
+    if kernel in ("rbf", "laplacian"):
+        if bandwidth is None or isinstance(bandwidth, str):
+            raise ValueError(
+                f"bandwidth: got {bandwidth!r}; allowed: a number > 0 (the median of a batch would change from "
+                "batch to batch)"
+            )
+    X, A, h, degree, coef0 = kernel_arguments(
+        X, A, kernel, bandwidth, options.get("degree", 3), options.get("coef0", 1.0)
+    )
+    if dtype != X.dtype and kernel in ("rbf", "laplacian"):  # before digits are lost
+        mean = X.mean(axis=0, dtype=np.float64)
+        X, A = X - mean, None if A is None else A - mean
+    return pairwise(
+        X.astype(dtype, copy=False),
+        None if A is None else A.astype(dtype, copy=False),
+        kernel,
+        1.0 if h is None else h,
+        degree,
+        coef0,
+    )
+
+
+class RawKernel:
+    """K_ij = k(x_i, x_j) of a kernel with values of at most 1."""
+
+    def __init__(self, K: Operator):
+        self.K = K
+
+    def times(self, B: np.ndarray) -> np.ndarray:
+        return self.K.matmat(B)
+
+    def diagonal(self) -> np.ndarray:
+        X, kind = self.K._recipe[1][0], self.K._recipe[1][2]
+        return np.where((X != 0).any(axis=1), 1.0, 0.5) if kind == "cosine" else np.ones(X.shape[0])
+
+
+class WalkKernel:
+    """W D_q^{-1} W^T, W the kernel with rows of sum 1 and q the column means of W: the dual kernel of a random walk."""
+
+    def __init__(self, K: Operator):
+        self.K = K
+        exact, n = K.astype(np.float64), K.shape[0]
+        self.r = exact.matvec(np.ones(n))
+        if not (self.r > 0).all():
+            raise ValueError(f"X: got a row whose kernel values are all 0 ([{int(self.r.argmin())}]); allowed: none")
+        self.q = exact.matvec(1.0 / self.r) / n
+
+    def times(self, B: np.ndarray) -> np.ndarray:
+        over_r = (1.0 / self.r).astype(B.dtype)[:, None]
+        middle = self.K.matmat(B * over_r)
+        middle /= self.q.astype(B.dtype)[:, None]
+        result = self.K.matmat(middle)
+        result *= over_r
+        return result
+
+    def diagonal(self) -> np.ndarray:
+        squares = squared_kernel(self.K).matvec(1.0 / self.q)
+        return squares / self.r / self.r
+
+
+def squared_kernel(K: Operator) -> Operator:
+    """The operator of k(x, a)^2, float64: again one of the four kernels."""
+    X, A, kind, h, degree, coef0 = K._recipe[1][:6]
+    X = X.astype(np.float64)
+    if kind == "rbf":
+        h = h / math.sqrt(2)
+    elif kind == "laplacian":
+        h = h / 2
+    elif kind == "polynomial":
+        degree = 2 * degree
+    else:  # ((1 + cos)/2)^2 is a polynomial kernel of the normalised rows
+        norms = np.linalg.norm(X, axis=1, keepdims=True)
+        X = X / np.where(norms == 0, 1.0, norms) * math.sqrt(X.shape[1] / 2)
+        kind, degree, coef0 = "polynomial", 2, 0.5
+    return pairwise(X, A, kind, h, degree, coef0)
+
+
+class LabelKernel:
+    """k(i, j) = [y_i = y_j] n / n_y."""
+
+    def __init__(self, numbers: np.ndarray, share: np.ndarray):
+        self.numbers, self.share = numbers, share  # class of each row; n_y / n of each class
+
+    def times(self, B: np.ndarray) -> np.ndarray:
+        order = np.argsort(self.numbers, kind="stable")
+        ordered = self.numbers[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        present = ordered[starts]
+        sums = np.zeros((len(self.share), B.shape[1]))
+        sums[present] = np.add.reduceat(B[order], starts, axis=0, dtype=np.float64)
+        return (sums / self.share[:, None]).astype(B.dtype)[self.numbers]
+
+    def diagonal(self) -> np.ndarray:
+        return 1.0 / self.share[self.numbers]
+
+
+class TeacherKernel:
+    """k = 1 + F F^T, F the functions mu_i of a teacher's embedding times r_i (centred; THEORY 2)."""
+
+    def __init__(self, Z: np.ndarray, threshold: float | None, relative: bool, dtype: np.dtype):
+        n = Z.shape[0]
+        Z = np.asarray(Z, np.float64)
+        U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
+        kept = s > np.finfo(Z.dtype).eps * max(Z.shape) * s[0]
+        if not kept.any():
+            raise ValueError("teacher: got rows that are all equal; allowed: an embedding that varies")
+        relative_s = s / s[0]
+        r = relative_s if threshold is None else ((relative_s if relative else s) >= threshold).astype(np.float64)
+        kept &= r > 0
+        if not kept.any():
+            raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
+        self.F = np.ascontiguousarray(U[:, kept] * (math.sqrt(n) * r[kept]), dtype)
+
+    def times(self, B: np.ndarray) -> np.ndarray:
+        """For centred B, which the constant does not see."""
+        product = np.zeros((self.F.shape[1], B.shape[1]))
+        for begin in range(0, B.shape[0], _PIECE):
+            rows = slice(begin, begin + _PIECE)
+            part = _core.moments(self.F[rows], B[rows], None, 2)
+            product += part["pq"] + B[rows].shape[0] * np.outer(part["mean_phi"], part["mean_psi"])
+        return combined(RowTerms(Q=product), B, self.F)
+
+    def diagonal(self) -> np.ndarray:
+        return 1.0 + np.einsum("ij,ij->i", self.F, self.F, dtype=np.float64)
+
+
+def dual_kernel(
+    n: int, dtype: np.dtype, X: Any, labels: Any, teacher: Any, dual: str, options: Mapping[str, Any],
+    threshold: float | None = None, relative: bool = False,
+):  # fmt: skip
+    """The dual kernel on a batch of n rows, from one of X, labels and teacher."""
+    given = {"X": X, "labels": labels, "teacher": teacher}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) != 1:
+        raise ValueError(f"X, labels, teacher: got {', '.join(names) or 'none'}; allowed: exactly one of them")
+    check_choice(dual, "dual", ("raw", "walk"))
+    if names == ["X"]:
+        K = kernel_operator(X, None, options, dtype)
+        _agree(K.shape[0], n, "X")
+        if dual == "walk":
+            return WalkKernel(K)
+        if options.get("kernel") == "polynomial":
+            raise ValueError(
+                "dual: got 'raw' with the polynomial kernel; allowed: 'walk' (its values exceed 1, so the loss would "
+                "be unbounded below)"
+            )
+        return RawKernel(K)
+    if names == ["labels"]:
+        return LabelKernel(*_classes(labels, n))
+    check_flag(relative, "relative")
+    if threshold is not None:
+        threshold = check_number(threshold, "threshold", 0, open_low=True)
+    Z = real_array(teacher, "teacher", 2)
+    _agree(Z.shape[0], n, "teacher")
+    return TeacherKernel(Z, threshold, relative, dtype)
+
+
+def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
+    """The class of each row and the classes' shares: of the batch, or of the data of a fitted context."""
+    if isinstance(labels, tuple) and len(labels) == 2 and hasattr(labels[0], "sample"):
+        context, rows = labels
+        if getattr(context, "kind", "labels") != "labels":
+            raise TypeError(f"labels: got a context of kind {context.kind!r}; allowed: ec.contexts.labels(y)")
+        rows = np.asarray(rows)
+        if rows.shape != (n,):
+            raise ValueError(f"labels: got row numbers of shape {rows.shape}; allowed: ({n},), one for each row of phi")
+        return np.asarray(context.sample(rows)).reshape(-1), context.p_a
+    numbers, counts = check_labels(labels, "labels", n)
+    return numbers, counts / n
+
+
+def _agree(rows: int, n: int, name: str) -> None:
+    if rows != n:
+        raise ValueError(f"{name}: got {rows} rows; allowed: {n}, as phi has")
