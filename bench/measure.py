@@ -158,11 +158,13 @@ def interleaved(contestants: dict, rounds: int, budget: float, settle: float = S
             if sum(taken[name]) > budget:
                 continue
             time.sleep(settle)
-            warm = 0.0
-            while warm < WARM:
+            begin = time.perf_counter()
+            last = run()
+            if last < WARM:
+                while time.perf_counter() - begin < WARM:
+                    run()
                 last = run()
-                warm += last
-            taken[name].append(last if last >= WARM else run())
+            taken[name].append(last)
     return {name: Times(float(np.median(t)), min(t), max(t), len(t)) for name, t in taken.items()}
 
 
