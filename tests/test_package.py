@@ -56,10 +56,12 @@ spec: ec.Spectrum = ec.spectrum(ctx, 2, tol=1e-2, callback=lambda info: info.swe
 def test_types_find_wrong_calls(tmp_path):
     pytest.importorskip("mypy")
     (tmp_path / "wrong.py").write_text(WRONG)
+    source = pathlib.Path(ec.__file__).parents[1]
+    where = {} if source.name == "site-packages" else {"MYPYPATH": str(source)}  # mypy refuses to be told of the former
     found = subprocess.run(
         [sys.executable, "-m", "mypy", "--ignore-missing-imports", "--cache-dir", str(tmp_path), "wrong.py"],
         cwd=tmp_path,
-        env={**os.environ, "MYPYPATH": str(pathlib.Path(ec.__file__).parents[1])},
+        env={**os.environ, **where},
         capture_output=True,
         text=True,
     ).stdout
