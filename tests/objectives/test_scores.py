@@ -286,6 +286,7 @@ def test_exponentials_that_vanish_in_float32():
     np.testing.assert_allclose(result.grad_phi, expected[1]["phi"], rtol=1e-4)
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("name", list(CASES))
 def test_torch(name):
     torch = pytest.importorskip("torch")
