@@ -81,8 +81,9 @@ def svd(
         After convergence look for a missed triplet with a fresh block, and compute the residuals once more.
     max_memory : int, optional
         Bytes for the transposed copy of a sparse matrix (at most half), the basis,
-        ``itemsize * (n + m) * (basis + 3 * block_size)``, and what is left over for tiles of kernels, which later
-        sweeps then only read. Default: half of the memory available for the first two, 128 MiB for the third.
+        ``itemsize * (n + m) * (basis + 3 * block_size)`` (of a wide matrix ``3 * k * m * itemsize`` more), and what is
+        left over for tiles of kernels, which later sweeps then only read. Default: half of the memory available
+        for the first two, 128 MiB for the third.
     seed : int
         Same seed, same bits, whatever the number of threads.
     callback : callable, optional

@@ -213,13 +213,15 @@ def _choose(
         raise ValueError(f"{given[0]}: got {iterative[given[0]]}; allowed: None, method={method!r} does not iterate")
 
     limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
+    turned = 3 * k * itemsize * m if n < m and not symmetric else 0  # a wide matrix is refined once as it is
     block, basis, memory_bound = _basis(
-        k, small, n + m, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, bool(given)
-    )
+        k, small, n + m, itemsize, asked_block, asked_basis, limit - turned, max_memory, method, spare, symmetric,
+        bool(given),
+    )  # fmt: skip
     # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
     full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
     gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
-    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + 24 * basis * basis
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + turned + 24 * basis * basis
 
     fits = _room(k, block, symmetric) <= small
     columns = min(small, _columns_needed(k, block, tol, op.dtype))
@@ -349,7 +351,7 @@ def _basis(k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory
     if max_memory is None:
         return block, min(basis, max(affordable, k + 3 * block)), False
     if affordable < k + 3 * block and method in ("auto", "krylov"):
-        least = (k + 3 * block + _beside(block, symmetric)) * column
+        least = (k + 3 * block + _beside(block, symmetric)) * column + max_memory - limit
         raise ValueError(
             f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
             f"{column} bytes a vector"
