@@ -16,7 +16,7 @@ template <class Backend, class Scalar, bool fused>
 class Lanczos {
  public:
   static constexpr bool squared = fused;  // works on A^T A
-  // Values far below 0 hide those near the top from a short Krylov space; a product with A is half a fused one.
+  // At most: see steps_of_probe.
   static constexpr Index probe_steps = fused ? 2 : 6;
 
   Lanczos(Guarded<Backend, Scalar>& A, Block<const Scalar> start, Index max_basis, std::uint64_t seed)
@@ -68,6 +68,7 @@ class Lanczos {
     for (Index i = 0; i < J; ++i) std::reverse(S_.begin() + i * J, S_.begin() + (i + 1) * J);
     std::reverse(theta.begin(), theta.end());
     theta_ = theta;
+    lowest_ = std::min(lowest_, theta_.back());
     norm_ = std::max({norm_, std::abs(theta.front()), std::abs(theta.back())});
     Ritz ritz;
     ritz.largest = fused ? std::sqrt(norm_) : norm_;
@@ -98,10 +99,10 @@ class Lanczos {
 
   // As GolubKahan::probe: Rayleigh-Ritz of H on [X, H X, H^2 X, ...] orthonormalised, X random and outside the basis.
   Probe probe(Index k, double limit) {
-    const Index c = probe_;
-    const Block<Scalar> V = V_.view(), X = V.col_range(size_, probe_steps * c);
+    const Index c = probe_, steps = steps_of_probe(limit);
+    const Block<Scalar> V = V_.view(), X = V.col_range(size_, steps * c);
     const OwnedBlock<Scalar> next = columns<Backend, Scalar>(V, size_, width_);
-    OwnedBlock<Scalar> Y(V.rows, probe_steps * c);
+    OwnedBlock<Scalar> Y(V.rows, steps * c);
     Small Rx(static_cast<std::size_t>(c * c));
     fresh_.template fill<Backend>(X.col_range(0, c));
     orthonormalise<Backend, Scalar>(V, size_, c, 30 * eps, fresh_, nullptr, Rx.data());
@@ -157,6 +158,10 @@ class Lanczos {
   }
 
  private:
+  // Values below -limit hide those near the top from a short Krylov space. They lie at the other end of the spectrum,
+  // so the basis has found them. A product with A is half a fused one.
+  Index steps_of_probe(double limit) const { return fused ? 2 : lowest_ < -limit ? probe_steps : 3; }
+
   static constexpr double eps = std::numeric_limits<Scalar>::epsilon();
 
   void apply(Block<const Scalar> X, Block<Scalar> Z) {
@@ -182,7 +187,7 @@ class Lanczos {
   Index size_ = 0, last_ = 0;
   OwnedBlock<Scalar> V_;
   Small T_, R_, S_, theta_;
-  double norm_ = 0, dropped_ = 0, first_mass_ = 0;
+  double norm_ = 0, dropped_ = 0, first_mass_ = 0, lowest_ = 0;
   Fresh fresh_;
 };
 

@@ -78,7 +78,7 @@ class Schedule {
  public:
   bool due(Index sweep) const { return sweep >= next_; }
   void saw(Index sweep, Index size, double excess) {
-    constexpr Index large = 128;
+    constexpr Index large = 64;
     Index skip = 1;
     if (size > large && last_ > 0 && excess > 1 && excess < excess_) {
       const double rate = std::log(excess_ / excess) / static_cast<double>(sweep - last_);

@@ -133,7 +133,7 @@ def real_array(a, name: str, ndim: int | None = None, dtype=None, *, finite: boo
     dtype : dtype, optional
         Convert to this in place of what the rules of `real_dtype` say.
     finite : bool
-        Search it for NaN and inf.
+        Search it for NaN and inf. What had to be converted is always searched.
     """
     array = _to_numpy(a, name)
     if array.dtype.kind not in "fciub":
@@ -151,7 +151,7 @@ def real_array(a, name: str, ndim: int | None = None, dtype=None, *, finite: boo
             array = array.astype(wanted)
     if any(step % array.itemsize for step in array.strides) or not array.flags.aligned:
         array = np.ascontiguousarray(array)
-    if finite:
+    if finite or array is not source:
         check_finite(array, name, source)
     return array
 

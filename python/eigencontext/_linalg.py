@@ -35,7 +35,7 @@ from ._plan import (
     require_entries,
 )
 from ._results import Callback, ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
-from .operators import Operator, as_operator, dense, keeping_tiles, transposed
+from .operators import Operator, as_operator, dense, keeping_tiles, require_finite, transposed
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
@@ -121,7 +121,9 @@ def svd(
     (array([15.]), True)
     """
     semidefinite = is_rpcholesky(method)
-    op, reserved = operator_within(_symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite)
+    op, reserved = operator_within(
+        _symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite, finite=False
+    )
     options = choose(
         op,
         k,
@@ -461,7 +463,11 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
         callback=_for_engine(check_callback(callback)),
     )
     arguments.update(fixed)
-    answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+    try:
+        answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+    except ValueError:  # a product with NaN or inf in it: say which entry it comes from
+        require_finite(op)
+        raise
     answer["reason"] = plan.reason
     if answer["method"] != plan.method:
         answer["reason"] += f"; {plan.method!r} did not suffice, {answer['method']!r} took over"

@@ -17,6 +17,7 @@ from . import _core
 from ._arguments import (
     available_memory,
     check_choice,
+    check_finite,
     check_flag,
     check_integer,
     check_memory,
@@ -170,7 +171,7 @@ class Operator(LinearOperator):
         return weighted_sum([self], [-1.0])
 
 
-def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False) -> Operator:
+def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:
     """Anything that can multiply a block of vectors from both sides, as an `Operator`.
 
     Parameters
@@ -185,6 +186,8 @@ def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = Fa
         memory available).
     symmetric : bool
         A promise that `a` equals its transpose: of an object with products, `matmat` is then enough.
+    finite : bool
+        Search a dense array for NaN and inf; without it the first product finds them (see `require_finite`).
 
     Returns
     -------
@@ -206,13 +209,19 @@ def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = Fa
         return sparse(a, argument, symmetric=symmetric, max_memory=max_memory)
     if isinstance(a, LinearOperator) or (hasattr(a, "matmat") and hasattr(a, "shape")):
         return _from_products(a, argument, symmetric)
-    return dense(a, argument, symmetric=symmetric)
+    return dense(a, argument, symmetric=symmetric, finite=finite)
 
 
-def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None) -> Operator:
+def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None, finite: bool = True) -> Operator:
     """The operator of a dense array, used where it is. (n, m)."""
-    a = real_array(a, argument, 2, dtype)
+    a = real_array(a, argument, 2, dtype, finite=finite)
     return Operator("dense", (a, symmetric), a.dtype)
+
+
+def require_finite(op: Operator, argument: str = "a") -> None:
+    """ValueError naming the first NaN or inf of a dense operator's array."""
+    if op._recipe[0] == "dense":
+        check_finite(op._recipe[1][0], argument)
 
 
 def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, dtype=None) -> Operator:
