@@ -13,12 +13,12 @@ namespace eigencontext::bindings {
 namespace {
 
 template <class T>
-using Op = Operator<Cpu, T>;
+using Op = Operator<Device, T>;
 template <class T>
 using Pointer = std::shared_ptr<Op<T>>;  // pybind11 holders are not const; nothing here changes an operator
 
 template <class T>
-Pointer<T> held(OperatorPtr<Cpu, T> op) {
+Pointer<T> held(OperatorPtr<Device, T> op) {
   return std::const_pointer_cast<Op<T>>(std::move(op));
 }
 
@@ -27,7 +27,7 @@ std::vector<double> vector_or_empty(const py::object& v) {
 }
 
 template <class T>
-std::vector<OperatorPtr<Cpu, T>> constant(const std::vector<Pointer<T>>& parts) {
+std::vector<OperatorPtr<Device, T>> constant(const std::vector<Pointer<T>>& parts) {
   return {parts.begin(), parts.end()};
 }
 
@@ -237,21 +237,21 @@ void bind_compositions(py::module_& m) {
   m.def(
       "scaled",
       [](Pointer<T> op, const py::object& left, const py::object& right) {
-        return held<T>(make_scaled<Cpu, T>(op, vector_or_empty(left), vector_or_empty(right)));
+        return held<T>(make_scaled<Device, T>(op, vector_or_empty(left), vector_or_empty(right)));
       },
       py::arg("op"), py::arg("left").none(true), py::arg("right").none(true));
   m.def(
       "deflated",
       [](Pointer<T> op, std::vector<double> u, std::vector<double> v) {
-        return held<T>(make_deflated<Cpu, T>(op, std::move(u), std::move(v)));
+        return held<T>(make_deflated<Device, T>(op, std::move(u), std::move(v)));
       },
       py::arg("op"), py::arg("u"), py::arg("v"));
-  m.def("product", [](Pointer<T> a, Pointer<T> b) { return held<T>(make_product<Cpu, T>(a, b)); });
-  m.def("stacked", [](const Parts& p, int axis) { return held<T>(make_stacked<Cpu, T>(constant<T>(p), axis)); });
+  m.def("product", [](Pointer<T> a, Pointer<T> b) { return held<T>(make_product<Device, T>(a, b)); });
+  m.def("stacked", [](const Parts& p, int axis) { return held<T>(make_stacked<Device, T>(constant<T>(p), axis)); });
   m.def("weighted_sum", [](const Parts& p, std::vector<double> weights) {
-    return held<T>(make_weighted_sum<Cpu, T>(constant<T>(p), std::move(weights)));
+    return held<T>(make_weighted_sum<Device, T>(constant<T>(p), std::move(weights)));
   });
-  m.def("transposed", [](Pointer<T> op) { return held<T>(make_transposed<Cpu, T>(op)); });
+  m.def("transposed", [](Pointer<T> op) { return held<T>(make_transposed<Device, T>(op)); });
 }
 
 template <class T>

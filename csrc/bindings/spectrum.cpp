@@ -3,9 +3,10 @@
 
 #include <utility>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 #include "base/errors.hpp"
 #include "bindings/arrays.hpp"
+#include "spectrum/basis.hpp"
 #include "spectrum/rpcholesky.hpp"
 
 namespace eigencontext::bindings {
@@ -42,7 +43,7 @@ std::function<bool(const Progress&)> wrap_callback(const py::object& callback) {
 }
 
 template <class T>
-py::dict to_dict(SpectrumResult<T>&& r, bool with_left) {
+py::dict to_dict(SpectrumResult<Device, T>&& r, bool with_left) {
   py::dict d;
   if (with_left) d["left"] = to_numpy(std::move(r.left));
   d["right"] = to_numpy(std::move(r.right));
@@ -62,16 +63,15 @@ py::dict to_dict(SpectrumResult<T>&& r, bool with_left) {
 
 // The factor alone, for tests: A ~ F F^T.
 template <class T>
-py::dict rpcholesky(const std::shared_ptr<Operator<Cpu, T>>& op, Index rank, Index proposals, std::uint64_t seed) {
+py::dict rpcholesky(const std::shared_ptr<Operator<Device, T>>& op, Index rank, Index proposals, std::uint64_t seed) {
   const auto cholesky = without_gil([&] {
-    auto c = std::make_unique<spectrum::PivotedCholesky<Cpu, T>>(*op, rank, seed);
+    auto c = std::make_unique<spectrum::PivotedCholesky<Device, T>>(*op, rank, seed);
     while (c->size() < rank && c->step(proposals)) {
     }
     return c;
   });
   const Block<const T> F = cholesky->factor();
-  OwnedBlock<T> factor(F.rows, F.cols);
-  for (Index i = 0; i < F.rows; ++i) std::copy_n(F.row(i), F.cols, factor.data() + i * F.cols);
+  auto factor = spectrum::columns<Device, T>(F, 0, F.cols);
   py::dict d;
   d["factor"] = to_numpy(std::move(factor));
   d["pivots"] = cholesky->pivots();
@@ -81,7 +81,7 @@ py::dict rpcholesky(const std::shared_ptr<Operator<Cpu, T>>& op, Index rank, Ind
 
 template <class T>
 void bind(py::module_& m) {
-  using Op = Operator<Cpu, T>;
+  using Op = Operator<Device, T>;
   const auto solve = [](bool singular) {
     return [singular](const std::shared_ptr<Op>& op, Index k, const std::string& method, double tol, Index block_size,
                       Index max_basis, Index max_sweeps, bool verify, bool fused, bool keep_sweeps, std::uint64_t seed,
@@ -99,7 +99,7 @@ void bind(py::module_& m) {
       options.start = start;
       options.callback = wrap_callback(callback);
       auto result =
-          without_gil([&] { return singular ? svd<Cpu, T>(*op, k, options) : eigh<Cpu, T>(*op, k, options); });
+          without_gil([&] { return singular ? svd<Device, T>(*op, k, options) : eigh<Device, T>(*op, k, options); });
       return to_dict(std::move(result), singular);
     };
   };

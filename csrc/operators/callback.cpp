@@ -6,7 +6,7 @@ namespace eigencontext {
 namespace {
 
 template <class T>
-class Callback final : public Operator<Cpu, T> {
+class Callback final : public Operator<Device, T> {
  public:
   Callback(Index rows, Index cols, BlockFunction<T> multiply, BlockFunction<T> multiply_transposed, bool symmetric)
       : rows_(rows),
@@ -34,13 +34,13 @@ class Callback final : public Operator<Cpu, T> {
 }  // namespace
 
 template <class T>
-OperatorPtr<Cpu, T> make_callback(Index rows, Index cols, BlockFunction<T> multiply,
-                                  BlockFunction<T> multiply_transposed, bool symmetric) {
+OperatorPtr<Device, T> make_callback(Index rows, Index cols, BlockFunction<T> multiply,
+                                     BlockFunction<T> multiply_transposed, bool symmetric) {
   return std::make_shared<const Callback<T>>(rows, cols, std::move(multiply), std::move(multiply_transposed),
                                              symmetric);
 }
 
-template OperatorPtr<Cpu, float> make_callback(Index, Index, BlockFunction<float>, BlockFunction<float>, bool);
-template OperatorPtr<Cpu, double> make_callback(Index, Index, BlockFunction<double>, BlockFunction<double>, bool);
+template OperatorPtr<Device, float> make_callback(Index, Index, BlockFunction<float>, BlockFunction<float>, bool);
+template OperatorPtr<Device, double> make_callback(Index, Index, BlockFunction<double>, BlockFunction<double>, bool);
 
 }  // namespace eigencontext

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <utility>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 
 namespace eigencontext {
 namespace {
@@ -17,6 +17,14 @@ std::vector<double> gathered(const std::vector<double>& x, const Index* which, I
   std::vector<double> y(static_cast<std::size_t>(count));
   for (Index i = 0; i < count; ++i) y[i] = x[which[i]];
   return y;
+}
+
+// x as a block of one column.
+template <class Backend, class T>
+typename Backend::template Array<T> column(const std::vector<double>& x) {
+  typename Backend::template Array<T> X(static_cast<Index>(x.size()), 1);
+  Backend::template from_host<T>(x.data(), X.view());
+  return X;
 }
 
 // What every composition shares: the shape, and bytes of a scratch block.
@@ -51,9 +59,9 @@ class Scaled final : public Composition<Backend, T> {
         A_(std::move(A)),
         left_(std::move(left)),
         right_(std::move(right)),
-        left_squared_(left_) {
-    for (double& l : left_squared_) l *= l;
-  }
+        rows_(column<Backend, double>(left_)),
+        columns_(column<Backend, double>(right_)),
+        rows_squared_(column<Backend, double>(squared(left_))) {}
 
   Cost cost(Index b) const override {
     const Index longest = std::max(right_.empty() ? 0 : this->cols(), left_.empty() ? 0 : this->rows());
@@ -61,22 +69,28 @@ class Scaled final : public Composition<Backend, T> {
   }
 
   void multiply(Block<const T> X, Block<T> Y) const override {
-    scaled_input(right_, X, [&](Block<const T> RX) { A_->multiply(RX, Y); });
-    scale(left_, Y);
+    scaled_input(columns_, X, [&](Block<const T> RX) { A_->multiply(RX, Y); });
+    scale(rows_, Y);
   }
   void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
-    scaled_input(left_, Y, [&](Block<const T> LY) { A_->multiply_transposed(LY, Z); });
-    scale(right_, Z);
+    scaled_input(rows_, Y, [&](Block<const T> LY) { A_->multiply_transposed(LY, Z); });
+    scale(columns_, Z);
   }
 
   bool has_fused() const override { return A_->has_fused(); }
   bool prefers_fused() const override { return A_->prefers_fused(); }
   // diag(r) A^T diag(l^2 w) A diag(r) X.
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
-    const std::vector<double> weights = middle_weights(w);
-    scaled_input(right_, X,
-                 [&](Block<const T> RX) { A_->multiply_fused(weights.empty() ? nullptr : weights.data(), RX, Z); });
-    scale(right_, Z);
+    Weights both;
+    if (w && rows_.rows() > 0) {
+      both = Weights(this->rows(), 1);
+      Backend::template scale_rows<double>(w, rows_squared_.view(), both.view());
+      w = both.data();
+    } else if (rows_.rows() > 0) {
+      w = rows_squared_.data();
+    }
+    scaled_input(columns_, X, [&](Block<const T> RX) { A_->multiply_fused(w, RX, Z); });
+    scale(columns_, Z);
   }
 
   bool symmetric() const override { return A_->symmetric() && left_ == right_; }
@@ -85,37 +99,41 @@ class Scaled final : public Composition<Backend, T> {
   void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
     A_->entries(rows, columns, Y);
     if (left_.empty()) return;
-    scale(rows ? gathered(left_, rows, Y.rows) : left_, Y);
+    if (rows)
+      scale(column<Backend, double>(gathered(left_, rows, Y.rows)), Y);
+    else
+      scale(rows_, Y);
     Backend::template scale_columns<T>(gathered(right_, columns, Y.cols).data(), Y);
   }
   void diagonal(double* d, double* rounding) const override {
     A_->diagonal(d, rounding);
     for (std::size_t i = 0; i < left_.size(); ++i) {
-      d[i] *= left_squared_[i];
-      rounding[i] *= left_squared_[i];
+      d[i] *= left_[i] * left_[i];
+      rounding[i] *= left_[i] * left_[i];
     }
   }
 
  private:
-  std::vector<double> middle_weights(const double* w) const {
-    if (!w) return left_squared_;
-    std::vector<double> weights(w, w + this->rows());
-    for (std::size_t i = 0; i < left_squared_.size(); ++i) weights[i] *= left_squared_[i];
-    return weights;
+  using Weights = typename Backend::template Array<double>;  // empty: ones
+
+  static std::vector<double> squared(std::vector<double> x) {
+    for (double& xi : x) xi *= xi;
+    return x;
   }
   template <class Use>
-  static void scaled_input(const std::vector<double>& d, Block<const T> X, Use use) {
-    if (d.empty()) return use(X);
+  static void scaled_input(const Weights& d, Block<const T> X, Use use) {
+    if (d.rows() == 0) return use(X);
     Array DX(X.rows, X.cols);
     Backend::template scale_rows<T>(d.data(), X, DX.view());
     use(std::as_const(DX).view());
   }
-  static void scale(const std::vector<double>& d, Block<T> X) {
-    if (!d.empty()) Backend::template scale_rows<T>(d.data(), X, X);
+  static void scale(const Weights& d, Block<T> X) {
+    if (d.rows() > 0) Backend::template scale_rows<T>(d.data(), X, X);
   }
 
   Part A_;
-  std::vector<double> left_, right_, left_squared_;
+  std::vector<double> left_, right_;
+  Weights rows_, columns_, rows_squared_;
 };
 
 template <class Backend, class T>
@@ -127,8 +145,8 @@ class Deflated final : public Composition<Backend, T> {
   Deflated(Part A, const std::vector<double>& u, const std::vector<double>& v)
       : Composition<Backend, T>(A->rows(), A->cols()),
         A_(std::move(A)),
-        u_(column(u)),
-        v_(column(v)),
+        u_(column<Backend, T>(u)),
+        v_(column<Backend, T>(v)),
         sign_(sign_between(u, v)) {}
 
   Cost cost(Index b) const override {
@@ -174,12 +192,14 @@ class Deflated final : public Composition<Backend, T> {
     if (!rows) return Backend::template update<T>(-1.0, u_.view(), v.data(), 1.0, Y);
     std::vector<double> u(static_cast<std::size_t>(Y.rows));
     Backend::template gather_rows<T>(u_.view(), rows, Y.rows, u.data());
-    Backend::template update<T>(-1.0, column(u).view(), v.data(), 1.0, Y);
+    Backend::template update<T>(-1.0, column<Backend, T>(u).view(), v.data(), 1.0, Y);
   }
   void diagonal(double* d, double* rounding) const override {
     A_->diagonal(d, rounding);
+    std::vector<double> u(static_cast<std::size_t>(this->rows()));
+    Backend::template to_host<T>(u_.view(), u.data());
     for (Index i = 0; i < this->rows(); ++i) {
-      const double square = static_cast<double>(u_(i, 0)) * static_cast<double>(u_(i, 0));
+      const double square = u[i] * u[i];
       d[i] -= sign_ * square;
       rounding[i] += std::numeric_limits<T>::epsilon() * square;
     }
@@ -190,12 +210,6 @@ class Deflated final : public Composition<Backend, T> {
     Array basis;
     double u_W_u = 0;
   };
-
-  static Array column(const std::vector<double>& x) {
-    Array X(static_cast<Index>(x.size()), 1);
-    std::transform(x.begin(), x.end(), X.data(), [](double xi) { return static_cast<T>(xi); });
-    return X;
-  }
 
   static int sign_between(const std::vector<double>& u, const std::vector<double>& v) {
     if (u == v) return 1;
@@ -439,13 +453,13 @@ OperatorPtr<Backend, T> make_transposed(OperatorPtr<Backend, T> A) {
   return std::make_shared<const Transposed<Backend, T>>(std::move(A));
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                          \
-  template OperatorPtr<Cpu, T> make_scaled(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>);   \
-  template OperatorPtr<Cpu, T> make_deflated(OperatorPtr<Cpu, T>, std::vector<double>, std::vector<double>); \
-  template OperatorPtr<Cpu, T> make_product(OperatorPtr<Cpu, T>, OperatorPtr<Cpu, T>);                       \
-  template OperatorPtr<Cpu, T> make_stacked(std::vector<OperatorPtr<Cpu, T>>, int);                          \
-  template OperatorPtr<Cpu, T> make_weighted_sum(std::vector<OperatorPtr<Cpu, T>>, std::vector<double>);     \
-  template OperatorPtr<Cpu, T> make_transposed(OperatorPtr<Cpu, T>);
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                                \
+  template OperatorPtr<Device, T> make_scaled(OperatorPtr<Device, T>, std::vector<double>, std::vector<double>);   \
+  template OperatorPtr<Device, T> make_deflated(OperatorPtr<Device, T>, std::vector<double>, std::vector<double>); \
+  template OperatorPtr<Device, T> make_product(OperatorPtr<Device, T>, OperatorPtr<Device, T>);                    \
+  template OperatorPtr<Device, T> make_stacked(std::vector<OperatorPtr<Device, T>>, int);                          \
+  template OperatorPtr<Device, T> make_weighted_sum(std::vector<OperatorPtr<Device, T>>, std::vector<double>);     \
+  template OperatorPtr<Device, T> make_transposed(OperatorPtr<Device, T>);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)
 #undef EIGENCONTEXT_INSTANTIATE

@@ -3,7 +3,7 @@
 
 #include <memory>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 #include "operators/operator.hpp"
 
 namespace eigencontext {
@@ -19,14 +19,16 @@ struct CsrArrays {
   Index rows = 0, cols = 0, entries = 0;  // entries: the length of indices and of values
 };
 
-// Throws ArgumentError unless offsets start at 0, never decrease and end within `entries`, and 0 <= index < cols.
+// Throws ArgumentError unless offsets start at 0, never decrease and end within `entries`, and 0 <= index < cols;
+// `entries` becomes where they end.
 template <class T>
-void check_csr(const CsrArrays<T>& A);
+void check_csr(CsrArrays<T>& A);
 
 // transpose_copy: keep A^T by rows as well (twice the memory), so that A^T Y is as fast as A X. Without it A^T Y is
-// scattered into private sums. A symmetric A needs neither. The arrays must have passed check_csr.
+// scattered into private sums, on devices that can; others keep it always. A symmetric A needs neither. The arrays must
+// have passed check_csr.
 template <class T>
-OperatorPtr<Cpu, T> make_csr(const CsrArrays<T>& A, bool transpose_copy, bool symmetric,
-                             std::shared_ptr<const void> keep_alive);
+OperatorPtr<Device, T> make_csr(const CsrArrays<T>& A, bool transpose_copy, bool symmetric,
+                                std::shared_ptr<const void> keep_alive);
 
 }  // namespace eigencontext

@@ -1,18 +1,15 @@
 #include "operators/dense.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <cmath>
 #include <limits>
 #include <utility>
 
-#include "base/parallel.hpp"
-
 namespace eigencontext {
 namespace {
 
 template <class T>
-class Dense final : public Operator<Cpu, T> {
+class Dense final : public Operator<Device, T> {
  public:
   Dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive)
       : A_(A), symmetric_(symmetric), keep_alive_(std::move(keep_alive)) {}
@@ -26,18 +23,18 @@ class Dense final : public Operator<Cpu, T> {
 
   void multiply(Block<const T> X, Block<T> Y) const override {
     ++reads_;
-    Cpu::multiply<T>(A_, X, Y);
+    Device::multiply<T>(A_, X, Y);
   }
   void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
     ++reads_;
-    Cpu::multiply_transposed<T>(A_, Y, Z);
+    Device::multiply_transposed<T>(A_, Y, Z);
   }
 
   bool has_fused() const override { return true; }
   bool prefers_fused() const override { return true; }
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
     ++reads_;
-    Cpu::multiply_fused<T>(A_, w, X, Z);
+    Device::multiply_fused<T>(A_, w, X, Z);
   }
 
   Index reads() const override { return reads_; }
@@ -46,17 +43,11 @@ class Dense final : public Operator<Cpu, T> {
 
   bool has_entries() const override { return symmetric_; }
   void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
-    constexpr Index chunk = 256;
-    parallel_for((Y.rows + chunk - 1) / chunk, [&](Index c, int) {
-      for (Index i = c * chunk; i < std::min(Y.rows, (c + 1) * chunk); ++i)
-        for (Index j = 0; j < Y.cols; ++j) Y(i, j) = A_(rows ? rows[i] : i, columns[j]);
-    });
+    Device::gather<T>(A_, rows, columns, Y);
   }
   void diagonal(double* d, double* rounding) const override {
-    for (Index i = 0; i < A_.rows; ++i) {
-      d[i] = static_cast<double>(A_(i, i));
-      rounding[i] = std::numeric_limits<T>::epsilon() * std::abs(d[i]);
-    }
+    Device::diagonal<T>(A_, d);
+    for (Index i = 0; i < A_.rows; ++i) rounding[i] = std::numeric_limits<T>::epsilon() * std::abs(d[i]);
   }
 
  private:
@@ -69,11 +60,11 @@ class Dense final : public Operator<Cpu, T> {
 }  // namespace
 
 template <class T>
-OperatorPtr<Cpu, T> make_dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive) {
+OperatorPtr<Device, T> make_dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive) {
   return std::make_shared<const Dense<T>>(A, symmetric, std::move(keep_alive));
 }
 
-template OperatorPtr<Cpu, float> make_dense(MatrixView<const float>, bool, std::shared_ptr<const void>);
-template OperatorPtr<Cpu, double> make_dense(MatrixView<const double>, bool, std::shared_ptr<const void>);
+template OperatorPtr<Device, float> make_dense(MatrixView<const float>, bool, std::shared_ptr<const void>);
+template OperatorPtr<Device, double> make_dense(MatrixView<const double>, bool, std::shared_ptr<const void>);
 
 }  // namespace eigencontext

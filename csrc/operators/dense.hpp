@@ -3,13 +3,13 @@
 
 #include <memory>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 #include "operators/operator.hpp"
 
 namespace eigencontext {
 
 // keep_alive holds whatever owns the memory of A for as long as the operator lives.
 template <class T>
-OperatorPtr<Cpu, T> make_dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive);
+OperatorPtr<Device, T> make_dense(MatrixView<const T> A, bool symmetric, std::shared_ptr<const void> keep_alive);
 
 }  // namespace eigencontext

@@ -25,7 +25,8 @@ class Operator {
   virtual void multiply(Block<const Scalar> X, Block<Scalar> Y) const = 0;
   virtual void multiply_transposed(Block<const Scalar> Y, Block<Scalar> Z) const = 0;
 
-  // Optional: Z = A^T diag(w) A X with one read of A; w has rows() float64 entries, or is null for ones.
+  // Optional: Z = A^T diag(w) A X with one read of A; w has rows() float64 entries, where blocks live, or is
+  // null for ones.
   virtual bool has_fused() const { return false; }
   // Whether the fused product costs less than the two products apart (dense: yes; CSR: without a transposed copy).
   virtual bool prefers_fused() const { return false; }

@@ -2,7 +2,7 @@
 // product while a budget lasts. Memory O((n + m) p) beside what is kept.
 #pragma once
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 #include "operators/operator.hpp"
 
 namespace eigencontext {
@@ -22,7 +22,7 @@ struct KernelOptions {
 // bandwidth that is not a positive number or so small that the scaled data overflow (where the kernel has one), and for
 // a negative degree.
 template <class T>
-OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
-                                  double keep = 0);
+OperatorPtr<Device, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
+                                     double keep = 0);
 
 }  // namespace eigencontext

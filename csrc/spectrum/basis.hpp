@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "backend/cpu/cpu.hpp"
 #include "spectrum/orthonormalise.hpp"
 
 namespace eigencontext::spectrum {
@@ -26,8 +25,8 @@ struct Probe {
 
 // T = X[:, :Q.rows] Q in its own memory.
 template <class Backend, class Scalar>
-OwnedBlock<Scalar> rotated(Block<const Scalar> X, Index used, const Small& Q, Index count) {
-  OwnedBlock<Scalar> T(X.rows, count);
+Array<Backend, Scalar> rotated(Block<const Scalar> X, Index used, const Small& Q, Index count) {
+  Array<Backend, Scalar> T(X.rows, count);
   Backend::template update<Scalar>(1.0, X.col_range(0, used), Q.data(), 0.0, T.view());
   return T;
 }
@@ -42,14 +41,14 @@ void rotate(Block<Scalar> X, Index used, const Small& Q, Index count) {
 template <class Backend, class Scalar>
 void move_columns(Block<Scalar> X, Index from, Index to, Index count) {
   if (from == to || count == 0) return;
-  OwnedBlock<Scalar> T(X.rows, count);
+  Array<Backend, Scalar> T(X.rows, count);
   copy<Backend, Scalar>(X.col_range(from, count), T.view());
   copy<Backend, Scalar>(T.view(), X.col_range(to, count));
 }
 
 template <class Backend, class Scalar>
-OwnedBlock<Scalar> columns(Block<const Scalar> X, Index from, Index count) {
-  OwnedBlock<Scalar> T(X.rows, count);
+Array<Backend, Scalar> columns(Block<const Scalar> X, Index from, Index count) {
+  Array<Backend, Scalar> T(X.rows, count);
   copy<Backend, Scalar>(X.col_range(from, count), T.view());
   return T;
 }
@@ -82,10 +81,10 @@ inline Small above_limit(const Small& rest, const Small& cross, const Small& T, 
 // After a probe, whose block X of columns took the place of V_next: puts V_next back behind the `size` columns of V,
 // and behind it X Q made orthogonal to all. Returns how many columns joined.
 template <class Backend, class Scalar>
-Index join_next(Block<Scalar> V, Index size, const OwnedBlock<Scalar>& next, Block<const Scalar> X, const Small& Q,
+Index join_next(Block<Scalar> V, Index size, const Array<Backend, Scalar>& next, Block<const Scalar> X, const Small& Q,
                 Fresh& fresh) {
   const Index width = next.cols(), found = static_cast<Index>(Q.size()) / X.cols;
-  OwnedBlock<Scalar> missing;
+  Array<Backend, Scalar> missing;
   if (found > 0) missing = rotated<Backend, Scalar>(X, X.cols, Q, found);
   copy<Backend, Scalar>(next.view(), V.col_range(size, width));
   if (found == 0) return 0;
@@ -96,8 +95,8 @@ Index join_next(Block<Scalar> V, Index size, const OwnedBlock<Scalar>& next, Blo
 }
 
 template <class Backend, class Scalar>
-void widen(OwnedBlock<Scalar>& X, Index used, Index cols) {
-  OwnedBlock<Scalar> wider(X.rows(), cols);
+void widen(Array<Backend, Scalar>& X, Index used, Index cols) {
+  Array<Backend, Scalar> wider(X.rows(), cols);
   copy<Backend, Scalar>(std::as_const(X).view().col_range(0, used), wider.view().col_range(0, used));
   X = std::move(wider);
 }

@@ -81,7 +81,7 @@ class GolubKahan {
     const Index J = size_;
     if (J < k) return ritz(k);
     Small B = packed(B_, max_basis_, J), G(static_cast<std::size_t>(J * J)), theta(static_cast<std::size_t>(J));
-    Backend::template gram<double>({B.data(), J, J, J}, {B.data(), J, J, J}, G.data());
+    Cpu::gram<double>({B.data(), J, J, J}, {B.data(), J, J, J}, G.data());  // small matrices live on the host
     host::eigh(J, G.data(), theta.data());
     Ritz ritz;
     for (Index i = J; i-- > 0;) ritz.values.push_back(std::sqrt(std::max(theta[i], 0.0)));
@@ -120,11 +120,11 @@ class GolubKahan {
   Probe probe(Index k, double limit) {
     const Index o = size_, c = probe_;
     const Block<Scalar> V = V_.view(), X = V.col_range(o, 2 * c);
-    const OwnedBlock<Scalar> next = columns<Backend, Scalar>(V, size_, width_);
+    const Array<Backend, Scalar> next = columns<Backend, Scalar>(V, size_, width_);
     Small Rx(static_cast<std::size_t>(c * c));
     right_.template fill<Backend>(X.col_range(0, c));
     orthonormalise<Backend, Scalar>(V, o, c, 30 * eps, right_, nullptr, Rx.data());
-    OwnedBlock<Scalar> Y(A_.rows(), 2 * c);
+    Array<Backend, Scalar> Y(A_.rows(), 2 * c);
     A_.multiply(X.col_range(0, c), Y.view().col_range(0, c));
     A_.multiply_transposed(std::as_const(Y).view().col_range(0, c), X.col_range(c, c));
     orthonormalise<Backend, Scalar>(V, o + c, c, 10 * eps * limit * limit, right_, nullptr, nullptr);
@@ -160,10 +160,10 @@ class GolubKahan {
     return true;
   }
 
-  OwnedBlock<Scalar> right(Index k) const {
+  Array<Backend, Scalar> right(Index k) const {
     return rotated<Backend, Scalar>(V_.view(), size_, leading_rows_transposed(size_, Qt_.data(), k), k);
   }
-  OwnedBlock<Scalar> left(Index k) const {
+  Array<Backend, Scalar> left(Index k) const {
     return rotated<Backend, Scalar>(U_.view(), size_, leading_columns(size_, size_, P_.data(), k), k);
   }
 
@@ -172,8 +172,8 @@ class GolubKahan {
   double drop() const { return 10 * eps * largest_; }
 
   void allocate() {
-    V_ = OwnedBlock<Scalar>(A_.cols(), basis_memory(max_basis_, width_, probe_, probe_steps));
-    U_ = OwnedBlock<Scalar>(A_.rows(), max_basis_);
+    V_ = Array<Backend, Scalar>(A_.cols(), basis_memory(max_basis_, width_, probe_, probe_steps));
+    U_ = Array<Backend, Scalar>(A_.rows(), max_basis_);
     B_.assign(static_cast<std::size_t>(max_basis_ * max_basis_), 0.0);
   }
 
@@ -215,7 +215,7 @@ class GolubKahan {
   Guarded<Backend, Scalar>& A_;
   Index max_basis_, width_, probe_;
   Index size_ = 0, last_ = 0;  // columns in the basis; columns of the block that R belongs to
-  OwnedBlock<Scalar> V_, U_;
+  Array<Backend, Scalar> V_, U_;
   Small B_, R_;            // A V = U B (leading dimension max_basis); the last residual block's coefficients
   Small P_, Qt_, values_;  // of the last ritz()
   double largest_ = 0, dropped_ = 0, first_mass_ = 0;

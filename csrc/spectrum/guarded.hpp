@@ -7,7 +7,6 @@
 #include <limits>
 #include <utility>
 
-#include "backend/cpu/cpu.hpp"
 #include "base/buffer.hpp"
 #include "base/errors.hpp"
 #include "base/parallel.hpp"
@@ -56,7 +55,7 @@ class Guarded {
   // Sets the scale by the product with one Gaussian column, unless it is known.
   void measure() {
     if (measured_) return;
-    OwnedBlock<Scalar> x(cols(), 1), y(rows(), 1);
+    Array<Backend, Scalar> x(cols(), 1), y(rows(), 1);
     Fresh{seed_ + 0x6d656173u}.template fill<Backend>(x.view());
     eigencontext::spectrum::scale<Backend>(1 / std::sqrt(static_cast<double>(cols())), x.view());
     gaussian_ = true;
@@ -72,8 +71,8 @@ class Guarded {
   }
 
   // A packed block in memory that is kept, because fresh pages cost as much as the copy.
-  static Block<Scalar> packed(Buffer<Scalar>& memory, Index rows, Index cols) {
-    if (memory.size() < rows * cols) memory = Buffer<Scalar>(rows * cols);
+  static Block<Scalar> packed(Array<Backend, Scalar>& memory, Index rows, Index cols) {
+    if (memory.rows() < rows * cols) memory = Array<Backend, Scalar>(rows * cols, 1);
     return {memory.data(), rows, cols, cols};
   }
 
@@ -123,7 +122,7 @@ class Guarded {
     const double ordinary = norm(X);
     if (sizeof(Scalar) < sizeof(double) || (ordinary > 1e-140 && std::isfinite(ordinary))) return ordinary;
     const double factor = std::ldexp(1.0, ordinary < 1 ? 600 : -600);  // squares beyond the range of float64
-    OwnedBlock<Scalar> Y(X.rows, X.cols);
+    Array<Backend, Scalar> Y(X.rows, X.cols);
     Backend::template add<Scalar>(factor, X, 0.0, Y.view());
     return norm(Y.view()) / factor;
   }
@@ -134,7 +133,7 @@ class Guarded {
   double scale_ = 1;
   bool measured_ = false, gaussian_ = false;
   Index matvecs_ = 0;
-  Buffer<Scalar> packed_X_, packed_Y_;
+  Array<Backend, Scalar> packed_X_, packed_Y_;
 };
 
 }  // namespace eigencontext::spectrum

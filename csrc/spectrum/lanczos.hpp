@@ -25,7 +25,7 @@ class Lanczos {
         width_(start.cols),
         probe_(probe_width(start.cols)),
         fresh_{seed ^ 0x9e3779b97f4a7c15u} {
-    V_ = OwnedBlock<Scalar>(A_.cols(), basis_memory(max_basis_, width_, probe_, probe_steps));
+    V_ = Array<Backend, Scalar>(A_.cols(), basis_memory(max_basis_, width_, probe_, probe_steps));
     T_.assign(static_cast<std::size_t>(max_basis_ * max_basis_), 0.0);
     copy<Backend, Scalar>(start, V_.view().col_range(0, width_));
     orthonormalise<Backend, Scalar>(V_.view(), 0, width_, 30 * eps, fresh_, nullptr, nullptr);
@@ -101,8 +101,8 @@ class Lanczos {
   Probe probe(Index k, double limit) {
     const Index c = probe_, steps = steps_of_probe(limit);
     const Block<Scalar> V = V_.view(), X = V.col_range(size_, steps * c);
-    const OwnedBlock<Scalar> next = columns<Backend, Scalar>(V, size_, width_);
-    OwnedBlock<Scalar> Y(V.rows, steps * c);
+    const Array<Backend, Scalar> next = columns<Backend, Scalar>(V, size_, width_);
+    Array<Backend, Scalar> Y(V.rows, steps * c);
     Small Rx(static_cast<std::size_t>(c * c));
     fresh_.template fill<Backend>(X.col_range(0, c));
     orthonormalise<Backend, Scalar>(V, size_, c, 30 * eps, fresh_, nullptr, Rx.data());
@@ -153,7 +153,7 @@ class Lanczos {
   }
 
   // After ritz(): the `count` leading Ritz vectors.
-  OwnedBlock<Scalar> right(Index count) const {
+  Array<Backend, Scalar> right(Index count) const {
     return rotated<Backend, Scalar>(V_.view(), size_, leading_columns(size_, size_, S_.data(), count), count);
   }
 
@@ -185,7 +185,7 @@ class Lanczos {
   Guarded<Backend, Scalar>& A_;
   Index max_basis_, width_, probe_;
   Index size_ = 0, last_ = 0;
-  OwnedBlock<Scalar> V_;
+  Array<Backend, Scalar> V_;
   Small T_, R_, S_, theta_;
   double norm_ = 0, dropped_ = 0, first_mass_ = 0, lowest_ = 0;
   Fresh fresh_;

@@ -5,12 +5,15 @@
 #include <cmath>
 #include <limits>
 
-#include "backend/cpu/cpu.hpp"
+#include "backend/backend.hpp"
 #include "base/errors.hpp"
 #include "base/parallel.hpp"
 #include "spectrum/small.hpp"
 
 namespace eigencontext::spectrum {
+
+template <class Backend, class Scalar>
+using Array = typename Backend::template Array<Scalar>;
 
 // Gaussian columns that no one has drawn before: a pure function of the seed and of how many were drawn.
 struct Fresh {
@@ -31,38 +34,6 @@ void copy(Block<const Scalar> X, Block<Scalar> Y) {
 template <class Backend, class Scalar>
 void scale(double alpha, Block<Scalar> Y) {
   Backend::template add<Scalar>(0.0, Y, alpha, Y);
-}
-
-// Householder QR of a tall block, in float64, by row chunks: X_c = Q_c R_c, then [R_1; R_2; ...] = Q' R, X_c <- Q_c
-// Q'_c. Chunks depend on the shape alone. For blocks too ill-conditioned for Cholesky.
-template <class Scalar>
-void tall_qr(Block<Scalar> X, double* R) {
-  const Index b = X.cols, chunks = std::max<Index>(1, X.rows / std::max<Index>(4 * b, 1024));
-  const auto begin = [&](Index c) { return c * X.rows / chunks; };
-  Buffer<double> Rs(chunks * b * b);
-  parallel_for(chunks, [&](Index c, int) {
-    const Index rows = begin(c + 1) - begin(c);
-    Buffer<double> Q(rows * b);
-    for (Index i = 0; i < rows; ++i)
-      for (Index j = 0; j < b; ++j) Q[i * b + j] = static_cast<double>(X(begin(c) + i, j));
-    host::qr(rows, b, Q.data(), Rs.data() + c * b * b);
-    for (Index i = 0; i < rows; ++i)
-      for (Index j = 0; j < b; ++j) X(begin(c) + i, j) = static_cast<Scalar>(Q[i * b + j]);
-  });
-  if (chunks == 1) {
-    std::copy_n(Rs.data(), b * b, R);
-    return;
-  }
-  host::qr(chunks * b, b, Rs.data(), R);
-  parallel_for(chunks, [&](Index c, int) {
-    std::vector<double> row(static_cast<std::size_t>(b));
-    for (Index i = begin(c); i < begin(c + 1); ++i) {
-      std::fill(row.begin(), row.end(), 0.0);
-      for (Index l = 0; l < b; ++l)
-        for (Index j = 0; j < b; ++j) row[j] += static_cast<double>(X(i, l)) * Rs[(c * b + l) * b + j];
-      for (Index j = 0; j < b; ++j) X(i, j) = static_cast<Scalar>(row[j]);
-    }
-  });
 }
 
 // Cholesky QR, X = Q R, with the columns scaled to norm 1 first (so graded columns do no harm). H: X^T X. With `later`,
@@ -105,7 +76,7 @@ template <class Backend, class Scalar>
 Index factor_block(Block<Scalar> X, double threshold, double* R, Small& H, bool later) {
   if (cholesky_qr<Backend, Scalar>(X, threshold, R, H, later)) return X.cols;
   const Index b = X.cols;
-  tall_qr<Scalar>(X, R);
+  Backend::template tall_qr<Scalar>(X, R);
   Small P(static_cast<std::size_t>(b * b)), s(static_cast<std::size_t>(b)), Qt(static_cast<std::size_t>(b * b));
   host::svd(b, b, R, P.data(), s.data(), Qt.data());
   Backend::template multiply_right<Scalar>(X, P.data());

@@ -9,9 +9,9 @@
 namespace eigencontext::spectrum {
 
 // A v = s u (or A v = w v with left empty), values descending, in the units of the scaled operator.
-template <class Scalar>
+template <class Backend, class Scalar>
 struct Triplets {
-  OwnedBlock<Scalar> left, right, image;  // image: A^T U, or A V for eigenvalues
+  Array<Backend, Scalar> left, right, image;  // image: A^T U, or A V for eigenvalues
   std::vector<double> values, residuals;
   double largest = 0;
 };
@@ -21,7 +21,7 @@ template <class Backend, class Scalar>
 std::vector<double> residual_norms(Block<const Scalar> image, Block<const Scalar> right,
                                    const std::vector<double>& values) {
   const Index k = image.cols;
-  OwnedBlock<Scalar> E(image.rows, k);
+  Array<Backend, Scalar> E(image.rows, k);
   copy<Backend, Scalar>(image, E.view());
   Backend::template update<Scalar>(-1.0, right, diagonal(k, values.data()).data(), 1.0, E.view());
   std::vector<double> norms(static_cast<std::size_t>(k));
@@ -32,10 +32,10 @@ std::vector<double> residual_norms(Block<const Scalar> image, Block<const Scalar
 
 // A V = U R, R = P S Q^T: triplets (U P, S, V Q). Columns of U where A V is 0 are completed orthonormally.
 template <class Backend, class Scalar>
-Triplets<Scalar> refine_svd(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Fresh& fresh) {
+Triplets<Backend, Scalar> refine_svd(Guarded<Backend, Scalar>& A, Array<Backend, Scalar> V, Fresh& fresh) {
   const Index w = V.cols();
-  Triplets<Scalar> t;
-  t.left = OwnedBlock<Scalar>(A.rows(), w);
+  Triplets<Backend, Scalar> t;
+  t.left = Array<Backend, Scalar>(A.rows(), w);
   A.multiply(V.view(), t.left.view());
   Small squares(static_cast<std::size_t>(w)), R(static_cast<std::size_t>(w * w)), P(R.size()), Qt(R.size());
   Backend::template column_squares<Scalar>(t.left.view(), squares.data());
@@ -48,7 +48,7 @@ Triplets<Scalar> refine_svd(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, F
   Backend::template multiply_right<Scalar>(t.left.view(), P.data());
   Backend::template multiply_right<Scalar>(V.view(), leading_rows_transposed(w, Qt.data(), w).data());
   t.right = std::move(V);
-  t.image = OwnedBlock<Scalar>(A.cols(), w);
+  t.image = Array<Backend, Scalar>(A.cols(), w);
   A.multiply_transposed(std::as_const(t.left).view(), t.image.view());
   t.residuals = residual_norms<Backend, Scalar>(t.image.view(), t.right.view(), t.values);
   return t;
@@ -56,10 +56,10 @@ Triplets<Scalar> refine_svd(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, F
 
 // T = V^T A V = S W S^T: pairs (V S, W).
 template <class Backend, class Scalar>
-Triplets<Scalar> refine_eigh(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V) {
+Triplets<Backend, Scalar> refine_eigh(Guarded<Backend, Scalar>& A, Array<Backend, Scalar> V) {
   const Index w = V.cols();
-  Triplets<Scalar> t;
-  t.image = OwnedBlock<Scalar>(A.rows(), w);
+  Triplets<Backend, Scalar> t;
+  t.image = Array<Backend, Scalar>(A.rows(), w);
   A.multiply(V.view(), t.image.view());
   Small T(static_cast<std::size_t>(w * w)), S(T.size());
   Backend::template gram<Scalar>(V.view(), t.image.view(), T.data());
@@ -79,10 +79,10 @@ Triplets<Scalar> refine_eigh(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V) 
 
 // V and, behind it, a block Krylov space of `steps` blocks of `width` random columns, all orthonormal.
 template <bool singular, class Backend, class Scalar>
-OwnedBlock<Scalar> with_probe(Guarded<Backend, Scalar>& A, Block<const Scalar> V, Index width, Index steps, double norm,
-                              Fresh& fresh) {
+Array<Backend, Scalar> with_probe(Guarded<Backend, Scalar>& A, Block<const Scalar> V, Index width, Index steps,
+                                  double norm, Fresh& fresh) {
   const double eps = std::numeric_limits<Scalar>::epsilon();
-  OwnedBlock<Scalar> X(V.rows, V.cols + steps * width), Y(singular ? A.rows() : 0, width);
+  Array<Backend, Scalar> X(V.rows, V.cols + steps * width), Y(singular ? A.rows() : 0, width);
   copy<Backend, Scalar>(V, X.view().col_range(0, V.cols));
   fresh.fill<Backend>(X.view().col_range(V.cols, width));
   orthonormalise<Backend, Scalar>(X.view(), V.cols, width, 30 * eps, fresh, nullptr, nullptr);
@@ -97,7 +97,7 @@ OwnedBlock<Scalar> with_probe(Guarded<Backend, Scalar>& A, Block<const Scalar> V
 }
 
 template <bool singular, class Backend, class Scalar>
-Triplets<Scalar> rayleigh_ritz(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Fresh& fresh) {
+Triplets<Backend, Scalar> rayleigh_ritz(Guarded<Backend, Scalar>& A, Array<Backend, Scalar> V, Fresh& fresh) {
   if constexpr (singular)
     return refine_svd<Backend, Scalar>(A, std::move(V), fresh);
   else
@@ -110,8 +110,8 @@ Triplets<Scalar> rayleigh_ritz(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V
 // `total` is ||A||_F^2 where it is known. With `verify`, what has converged is compared with Rayleigh-Ritz on V and a
 // Krylov space outside it: its k values have a larger sum if one was missed.
 template <bool singular, class Backend, class Scalar>
-Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Run& run, Fresh& fresh,
-                           Triplets<Scalar>& t, bool verify, double total = -1) {
+Outcome subspace_iteration(Guarded<Backend, Scalar>& A, Array<Backend, Scalar> V, Run& run, Fresh& fresh,
+                           Triplets<Backend, Scalar>& t, bool verify, double total = -1) {
   const double eps = std::numeric_limits<Scalar>::epsilon();
   const Index k = run.k, w = V.cols(), probe = probe_width(w), steps = singular ? 2 : 6;
   double lowest = HUGE_VAL;
@@ -130,7 +130,7 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
     if (hold && !run.options.keep_sweeps) {
       if (!verify) return Outcome::converged;
       if (t.right.cols() + steps * probe > std::min(A.rows(), A.cols())) return Outcome::no_room;
-      Triplets<Scalar> wider = rayleigh_ritz<singular>(
+      Triplets<Backend, Scalar> wider = rayleigh_ritz<singular>(
           A, with_probe<singular>(A, std::as_const(t.right).view(), probe, steps, t.largest, fresh), fresh);
       const double kth = std::abs(t.values[k - 1]),
                    gain = std::accumulate(wider.values.begin(), wider.values.begin() + k, 0.0) -
@@ -142,7 +142,7 @@ Outcome subspace_iteration(Guarded<Backend, Scalar>& A, OwnedBlock<Scalar> V, Ru
     }
     if (run.sweeps >= run.max_sweeps) return hold && !verify ? Outcome::converged : Outcome::max_sweeps;
     const Index next = std::min(t.right.cols(), w + probe);
-    V = OwnedBlock<Scalar>(A.cols(), next);
+    V = Array<Backend, Scalar>(A.cols(), next);
     copy<Backend, Scalar>(std::as_const(t.image).view().col_range(0, next), V.view());
     const double shift = singular ? 0.0 : std::max(0.0, -(3 * lowest + t.values[next - 1]) / 4);
     if (shift > 0)

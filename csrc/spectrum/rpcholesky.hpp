@@ -25,8 +25,6 @@ namespace eigencontext::spectrum {
 template <class Backend, class Scalar>
 class PivotedCholesky {
  public:
-  using Array = typename Backend::template Array<Scalar>;
-
   // Memory: F, sizeof(Scalar) n rank bytes, and three float64 vectors of length n.
   PivotedCholesky(const Operator<Backend, Scalar>& A, Index rank, std::uint64_t seed)
       : A_(A), seed_(seed), F_(A.rows(), rank), residual_(A.rows()), noise_(A.rows()), tolerated_(A.rows()) {
@@ -97,14 +95,16 @@ class PivotedCholesky {
   // one product.
   void require_zero() const {
     const Index n = A_.rows();
-    Array x(n, 1), y(n, 1);
-    Fresh{seed_}.template fill<Backend>(x.view());
-    A_.multiply(std::as_const(x).view(), y.view());
+    Array<Backend, Scalar> X(n, 1), Y(n, 1);
+    Fresh{seed_}.template fill<Backend>(X.view());
+    A_.multiply(std::as_const(X).view(), Y.view());
+    Small x(static_cast<std::size_t>(n)), y(x.size());
+    Backend::template to_host<Scalar>(X.view(), x.data());
+    Backend::template to_host<Scalar>(Y.view(), y.data());
     double sum = 0;
-    for (Index i = 0; i < n; ++i) sum += std::sqrt(noise_[i]) * std::abs(static_cast<double>(x(i, 0)));
+    for (Index i = 0; i < n; ++i) sum += std::sqrt(noise_[i]) * std::abs(x[i]);
     for (Index i = 0; i < n; ++i)
-      if (std::abs(static_cast<double>(y(i, 0))) > std::sqrt(noise_[i]) * sum)
-        not_semidefinite("zeros on the diagonal only");
+      if (std::abs(y[i]) > std::sqrt(noise_[i]) * sum) not_semidefinite("zeros on the diagonal only");
   }
 
   [[noreturn]] static void not_semidefinite(const std::string& seen) {
@@ -151,13 +151,15 @@ class PivotedCholesky {
   // The residual's entries between the proposals, in float64.
   Small residual_block(const std::vector<Index>& proposed) const {
     const Index b = static_cast<Index>(proposed.size()), r = size();
-    Array entries(b, b);
-    A_.entries(proposed.data(), proposed.data(), entries.view());
+    Array<Backend, Scalar> block(b, b);
+    A_.entries(proposed.data(), proposed.data(), block.view());
+    Small entries(static_cast<std::size_t>(b * b));
+    Backend::template to_host<Scalar>(block.view(), entries.data());
     Small rows(static_cast<std::size_t>(b * r));
     Backend::template gather_rows<Scalar>(factor(), proposed.data(), b, rows.data());
     Small H = product(b, r, b, rows.data(), leading_rows_transposed(r, rows.data(), b).data());
     for (Index i = 0; i < b; ++i) {
-      for (Index j = 0; j < b; ++j) H[i * b + j] = static_cast<double>(entries(i, j)) - H[i * b + j];
+      for (Index j = 0; j < b; ++j) H[i * b + j] = entries[i * b + j] - H[i * b + j];
       H[i * b + i] = residual_[proposed[i]];
     }
     return H;
@@ -209,7 +211,7 @@ class PivotedCholesky {
 
   const Operator<Backend, Scalar>& A_;
   std::uint64_t seed_, drawn_ = 0;
-  Array F_;
+  Array<Backend, Scalar> F_;
   Buffer<double> residual_, noise_, tolerated_, sums_;  // sums_: the weights of each chunk
   std::vector<Index> pivots_;
   double trace_ = 0, total_ = 0, initial_trace_ = 0;
@@ -219,7 +221,7 @@ class PivotedCholesky {
 // F^T F is only asked for a start: Rayleigh-Ritz in the space of F Z is by the SVD of F^T Q, which squares nothing.
 // Where F has fewer than k columns, the values are 0 and the vectors are completed orthonormally.
 template <class Backend, class Scalar>
-void factor_eigenpairs(Block<const Scalar> F, OwnedBlock<Scalar>& V, std::vector<double>& values, Small& spectrum,
+void factor_eigenpairs(Block<const Scalar> F, Array<Backend, Scalar>& V, std::vector<double>& values, Small& spectrum,
                        Fresh& fresh) {
   const Index r = F.cols, k = V.cols(), have = std::min(k, r);
   Small G(static_cast<std::size_t>(r * r));

@@ -46,8 +46,8 @@ bool has_room(const Run& run, Index dimensions, Index probe_steps) {
 }
 
 template <class Backend, class Scalar>
-OwnedBlock<Scalar> random_block(Guarded<Backend, Scalar>& A, Index width, Fresh& fresh) {
-  OwnedBlock<Scalar> X(A.cols(), width);
+Array<Backend, Scalar> random_block(Guarded<Backend, Scalar>& A, Index width, Fresh& fresh) {
+  Array<Backend, Scalar> X(A.cols(), width);
   fresh.fill<Backend>(X.view());
   return X;
 }
@@ -62,27 +62,21 @@ void place_start(Guarded<Backend, Scalar>& A, const std::vector<double>& start, 
   double norm = std::sqrt(sum_of_squares(start.data(), length));
   if (!std::isfinite(norm)) throw ArgumentError("start", "NaN, inf or overflow", "finite numbers");
   if (norm == 0) throw ArgumentError("start", "zeros", "a vector that is not 0");
-  OwnedBlock<Scalar> x(length, 1);
-  const double unit = std::sqrt(static_cast<double>(A.cols())) / norm;  // as long as a Gaussian column
-  for (Index i = 0; i < length; ++i) x(i, 0) = static_cast<Scalar>(start[i] * unit);
+  Array<Backend, Scalar> x(length, 1);
+  Small column = start;
+  for (double& entry : column) entry *= std::sqrt(static_cast<double>(A.cols())) / norm;  // as long as a Gaussian one
+  Backend::template from_host<Scalar>(column.data(), x.view());
   if (!A.transposed()) return copy<Backend, Scalar>(std::as_const(x).view(), X.col_range(0, 1));
   A.measure();
-  OwnedBlock<Scalar> image(A.cols(), 1);
+  Array<Backend, Scalar> image(A.cols(), 1);
   A.multiply_transposed(std::as_const(x).view(), image.view());
   copy<Backend, Scalar>(std::as_const(image).view(), X.col_range(0, 1));
-}
-
-template <class Scalar>
-OwnedBlock<Scalar> first_columns(const OwnedBlock<Scalar>& X, Index k) {
-  OwnedBlock<Scalar> Y(X.rows(), k);
-  for (Index i = 0; i < X.rows(); ++i) std::copy_n(X.data() + i * X.cols(), k, Y.data() + i * k);
-  return Y;
 }
 
 // Ritz vectors made orthonormal to rounding: every restart takes a little of that away. Fewer than k (stopped early)
 // are completed by random columns.
 template <class Backend, class Scalar>
-OwnedBlock<Scalar> completed(OwnedBlock<Scalar> V, Index k, Fresh& fresh) {
+Array<Backend, Scalar> completed(Array<Backend, Scalar> V, Index k, Fresh& fresh) {
   const Index have = V.cols();
   if (have < k) {
     widen<Backend, Scalar>(V, have, k);
@@ -92,22 +86,22 @@ OwnedBlock<Scalar> completed(OwnedBlock<Scalar> V, Index k, Fresh& fresh) {
   return V;
 }
 
-template <class Scalar>
+template <class Backend, class Scalar>
 struct Solved {
-  Triplets<Scalar> triplets;
+  Triplets<Backend, Scalar> triplets;
   Outcome outcome = Outcome::converged;
   bool exact = false;  // A v = s u and A^T u = s v both hold to rounding
 };
 
 // Searches, refines, and searches on with a stricter limit if true residuals do not hold where the estimated ones did.
-template <class Space, class Scalar, class Refine>
-Solved<Scalar> search_and_refine(Space& space, Run& run, Index dimensions, const double& scale, Solved<Scalar> solved,
-                                 Refine&& refine) {
+template <class Space, class Backend, class Scalar, class Refine>
+Solved<Backend, Scalar> search_and_refine(Space& space, Run& run, Index dimensions, const double& scale,
+                                          Solved<Backend, Scalar> solved, Refine&& refine) {
   for (int attempt = 0;; ++attempt) {
     solved.outcome = search(space, run, dimensions, scale);
     if (solved.outcome == Outcome::no_room || solved.outcome == Outcome::unsuitable) return solved;
     refine(solved);
-    const Triplets<Scalar>& t = solved.triplets;
+    const Triplets<Backend, Scalar>& t = solved.triplets;
     if (solved.outcome != Outcome::converged || run.all_hold(t.values, t.residuals, t.largest)) return solved;
     if (attempt == 3 || run.sweeps >= run.max_sweeps) {
       solved.outcome = Outcome::max_sweeps;
@@ -132,28 +126,19 @@ const char* name(Outcome outcome) {
 
 // The entry of largest magnitude of each column of X is made positive, on ties the first within 1e-6 of it; the columns
 // of `other` follow.
-template <class Scalar>
-void fix_signs(OwnedBlock<Scalar>& X, OwnedBlock<Scalar>* other) {
-  const Index k = X.cols();
-  std::vector<Scalar> largest(static_cast<std::size_t>(k), Scalar(0)), sign(static_cast<std::size_t>(k), Scalar(0));
-  for (Index i = 0; i < X.rows(); ++i)
-    for (Index j = 0; j < k; ++j) largest[j] = std::max(largest[j], std::abs(X(i, j)));
-  for (Index i = 0; i < X.rows(); ++i)
-    for (Index j = 0; j < k; ++j)
-      if (sign[j] == 0 && std::abs(X(i, j)) >= largest[j] * static_cast<Scalar>(1 - 1e-6))
-        sign[j] = X(i, j) < 0 ? Scalar(-1) : Scalar(1);
-  for (OwnedBlock<Scalar>* block : {&X, other}) {
-    if (!block) continue;
-    for (Index i = 0; i < block->rows(); ++i)
-      for (Index j = 0; j < k; ++j) (*block)(i, j) *= sign[j];
-  }
+template <class Backend, class Scalar>
+void fix_signs(Array<Backend, Scalar>& X, Array<Backend, Scalar>* other) {
+  Small signs(static_cast<std::size_t>(X.cols()));
+  Backend::template leading_signs<Scalar>(X.view(), signs.data());
+  Backend::template scale_columns<Scalar>(signs.data(), X.view());
+  if (other) Backend::template scale_columns<Scalar>(signs.data(), other->view());
 }
 
 // Scaled triplets of the tall operator -> what the caller asked for.
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar> t, const Run& run, Outcome outcome,
-                              bool singular) {
-  SpectrumResult<Scalar> result;
+SpectrumResult<Backend, Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Backend, Scalar> t, const Run& run,
+                                       Outcome outcome, bool singular) {
+  SpectrumResult<Backend, Scalar> result;
   const Index k = run.k;
   const double floor = run.floor(t.largest);
   for (Index i = 0; i < k; ++i) {
@@ -164,13 +149,13 @@ SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar
     result.values.push_back(zero ? 0.0 : t.values[i] * A.scale());
     result.residuals.push_back((zero ? if_zero : t.residuals[i]) * A.scale());
   }
-  if (t.right.cols() > k) t.right = first_columns(t.right, k);
-  if (singular && t.left.cols() > k) t.left = first_columns(t.left, k);
+  if (t.right.cols() > k) t.right = columns<Backend, Scalar>(t.right.view(), 0, k);
+  if (singular && t.left.cols() > k) t.left = columns<Backend, Scalar>(t.left.view(), 0, k);
   if (A.transposed()) std::swap(t.left, t.right);
   if (singular)
-    fix_signs(t.left, &t.right);
+    fix_signs<Backend, Scalar>(t.left, &t.right);
   else
-    fix_signs<Scalar>(t.right, nullptr);
+    fix_signs<Backend, Scalar>(t.right, nullptr);
   result.left = std::move(t.left);
   result.right = std::move(t.right);
   result.missed = std::max(run.left_out, 0.0) * A.scale() * A.scale();
@@ -188,14 +173,14 @@ SpectrumResult<Scalar> finish(const Guarded<Backend, Scalar>& A, Triplets<Scalar
 
 // Everything is 0: unit vectors.
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> zero_result(const Guarded<Backend, Scalar>& A, Index k, Index rows, Index cols, bool singular) {
+SpectrumResult<Backend, Scalar> zero_result(const Guarded<Backend, Scalar>& A, Index k, Index rows, Index cols,
+                                            bool singular) {
   const auto unit = [k](Index n) {
-    OwnedBlock<Scalar> X(n, k);
-    std::fill_n(X.data(), n * k, Scalar(0));
-    for (Index i = 0; i < k; ++i) X(i, i) = 1;
+    Array<Backend, Scalar> X(n, k);
+    fill_identity<Backend, Scalar>(0, X.view());
     return X;
   };
-  SpectrumResult<Scalar> result;
+  SpectrumResult<Backend, Scalar> result;
   result.values.assign(static_cast<std::size_t>(k), 0.0);
   result.residuals = result.values;
   result.converged.assign(static_cast<std::size_t>(k), 1);
@@ -207,10 +192,10 @@ SpectrumResult<Scalar> zero_result(const Guarded<Backend, Scalar>& A, Index k, I
 }
 
 template <class Backend, class Scalar>
-Solved<Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) {
+Solved<Backend, Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) {
   run.method = Method::full;
-  Solved<Scalar> solved{singular ? full_svd(A, run) : full_eigh(A, run)};
-  Triplets<Scalar>& t = solved.triplets;
+  Solved<Backend, Scalar> solved{singular ? full_svd(A, run) : full_eigh(A, run)};
+  Triplets<Backend, Scalar>& t = solved.triplets;
   solved.exact = true;
   if (singular && !run.all_hold(t.values, t.residuals, t.largest)) {  // null vectors of LAPACK's can miss the floor
     Fresh fresh{run.options.seed + 1};
@@ -226,14 +211,14 @@ Solved<Scalar> solve_full(Guarded<Backend, Scalar>& A, Run& run, bool singular) 
 constexpr double full_is_cheap = 1 << 20, full_is_possible = 1 << 26;  // entries of the dense matrix
 
 template <class Backend, class Scalar>
-Solved<Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
+Solved<Backend, Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
   run.method = Method::gram;
   double total = 0;
   const Index extra = std::max<Index>(8, run.k / 4);
-  OwnedBlock<Scalar> V = gram_vectors(A, std::min(A.cols(), run.k + extra), total);
+  Array<Backend, Scalar> V = gram_vectors(A, std::min(A.cols(), run.k + extra), total);
   const Index last = run.max_sweeps;
   run.max_sweeps = std::min<Index>(run.sweeps + 5, last);
-  Solved<Scalar> solved;
+  Solved<Backend, Scalar> solved;
   solved.outcome = subspace_iteration<true>(A, std::move(V), run, fresh, solved.triplets, false, total);
   run.max_sweeps = last;
   const double entries = static_cast<double>(A.rows()) * static_cast<double>(A.cols());
@@ -243,22 +228,22 @@ Solved<Scalar> solve_gram(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
 
 // For a space too small for Krylov: whichever of the dense methods fits.
 template <class Backend, class Scalar>
-Solved<Scalar> solve_dense(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, bool singular) {
+Solved<Backend, Scalar> solve_dense(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, bool singular) {
   const double entries = static_cast<double>(A.rows()) * static_cast<double>(A.cols());
   if (!singular || entries <= full_is_cheap) return solve_full(A, run, singular);
   return solve_gram(A, run, fresh);
 }
 
 template <bool singular, class Backend, class Scalar>
-Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
+Solved<Backend, Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh) {
   constexpr Index oversampling = 10;
   const Index w = run.options.block_size > 0 ? std::max(run.options.block_size, run.k) : run.k + oversampling;
   run.block = std::min(w, A.cols());
   if (run.block == A.cols()) return solve_dense(A, run, fresh, singular);
-  OwnedBlock<Scalar> V = random_block(A, run.block, fresh);
+  Array<Backend, Scalar> V = random_block(A, run.block, fresh);
   place_start(A, run.options.start, V.view());
   orthonormalise<Backend, Scalar>(V.view(), 0, run.block, 1e-3, fresh, nullptr, nullptr);
-  Solved<Scalar> solved;
+  Solved<Backend, Scalar> solved;
   solved.outcome = subspace_iteration<singular>(A, std::move(V), run, fresh, solved.triplets, run.options.verify);
   if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, singular);
   return solved;
@@ -267,11 +252,11 @@ Solved<Scalar> solve_subspace(Guarded<Backend, Scalar>& A, Run& run, Fresh& fres
 // So far A^T u = s v holds to rounding, u and v of the matrix asked for, where that was transposed; A v = s u is what
 // was promised.
 template <class Backend, class Scalar>
-void refine_turned(Guarded<Backend, Scalar>& A, Solved<Scalar>& solved, const Run& run, Fresh& fresh) {
-  Triplets<Scalar>& t = solved.triplets;
+void refine_turned(Guarded<Backend, Scalar>& A, Solved<Backend, Scalar>& solved, const Run& run, Fresh& fresh) {
+  Triplets<Backend, Scalar>& t = solved.triplets;
   const double largest = t.largest;
   A.turn();
-  t = refine_svd(A, completed<Backend>(first_columns(t.left, run.k), run.k, fresh), fresh);
+  t = refine_svd(A, completed<Backend, Scalar>(columns<Backend, Scalar>(t.left.view(), 0, run.k), run.k, fresh), fresh);
   A.turn();
   std::swap(t.left, t.right);
   t.largest = std::max(t.largest, largest);
@@ -279,25 +264,27 @@ void refine_turned(Guarded<Backend, Scalar>& A, Solved<Scalar>& solved, const Ru
 }
 
 template <class Backend, class Scalar>
-Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, OwnedBlock<Scalar> start) {
+Solved<Backend, Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
+                                     Array<Backend, Scalar> start) {
   GolubKahan<Backend, Scalar> space(A, start.view(), run.max_basis, fresh.seed);
   const Index k = run.k;
-  Solved<Scalar> solved = search_and_refine(space, run, A.cols(), A.scale(), Solved<Scalar>(), [&](Solved<Scalar>& s) {
-    if (run.options.keep_sweeps && s.outcome != Outcome::callback) space.half_step();
-    const Ritz ritz = space.ritz(k);
-    const Index have = std::min(k, space.size());
-    Triplets<Scalar>& t = s.triplets;
-    if (((run.options.verify || run.options.keep_sweeps) && !A.transposed()) || have < k) {
-      t = refine_svd(A, completed<Backend>(space.right(have), k, fresh), fresh);
-    } else {
-      t.left = completed<Backend>(space.left(k), k, fresh);
-      t.right = completed<Backend>(space.right(k), k, fresh);
-      t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
-      t.residuals = ritz.residuals;
-    }
-    t.largest = std::max(t.largest, ritz.largest);
-    if (A.transposed()) refine_turned(A, s, run, fresh);
-  });
+  Solved<Backend, Scalar> solved =
+      search_and_refine(space, run, A.cols(), A.scale(), Solved<Backend, Scalar>(), [&](Solved<Backend, Scalar>& s) {
+        if (run.options.keep_sweeps && s.outcome != Outcome::callback) space.half_step();
+        const Ritz ritz = space.ritz(k);
+        const Index have = std::min(k, space.size());
+        Triplets<Backend, Scalar>& t = s.triplets;
+        if (((run.options.verify || run.options.keep_sweeps) && !A.transposed()) || have < k) {
+          t = refine_svd(A, completed<Backend, Scalar>(space.right(have), k, fresh), fresh);
+        } else {
+          t.left = completed<Backend, Scalar>(space.left(k), k, fresh);
+          t.right = completed<Backend, Scalar>(space.right(k), k, fresh);
+          t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
+          t.residuals = ritz.residuals;
+        }
+        t.largest = std::max(t.largest, ritz.largest);
+        if (A.transposed()) refine_turned(A, s, run, fresh);
+      });
   if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, true);
   return solved;
 }
@@ -305,48 +292,53 @@ Solved<Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
 // A^T A through the fused product; hands over to solve_krylov, which starts from random combinations of the Ritz
 // vectors found so far, where values are too small for squares or true residuals do not hold.
 template <class Backend, class Scalar>
-Solved<Scalar> solve_fused(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, OwnedBlock<Scalar> start) {
-  OwnedBlock<Scalar> found;
+Solved<Backend, Scalar> solve_fused(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, Array<Backend, Scalar> start) {
+  Array<Backend, Scalar> found;
   const Index block = start.cols();
   {
     Lanczos<Backend, Scalar, true> space(A, start.view(), run.max_basis, fresh.seed);
-    const auto refine = [&](Solved<Scalar>& s) {
+    const auto refine = [&](Solved<Backend, Scalar>& s) {
       const Ritz ritz = space.ritz(0);
-      s.triplets = refine_svd(A, completed<Backend>(space.right(std::min(run.k, space.size())), run.k, fresh), fresh);
+      s.triplets =
+          refine_svd(A, completed<Backend, Scalar>(space.right(std::min(run.k, space.size())), run.k, fresh), fresh);
       s.triplets.largest = std::max(s.triplets.largest, ritz.largest);
     };
-    Solved<Scalar> solved = search_and_refine(space, run, A.cols(), A.scale(), Solved<Scalar>(), refine);
+    Solved<Backend, Scalar> solved =
+        search_and_refine(space, run, A.cols(), A.scale(), Solved<Backend, Scalar>(), refine);
     if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, true);
     const bool squares_lie = solved.outcome == Outcome::max_sweeps && run.sweeps < run.max_sweeps;
     if (solved.outcome != Outcome::unsuitable && !squares_lie) return solved;
     const Index leading = std::min(run.k + block, space.size());
-    OwnedBlock<Scalar> mix(leading, block);
+    Array<Backend, Scalar> mix(leading, block);
     fresh.fill<Backend>(mix.view());
-    const Small C(mix.data(), mix.data() + leading * block);
-    const OwnedBlock<Scalar> V = space.right(leading);
-    found = OwnedBlock<Scalar>(A.cols(), block);
+    Small C(static_cast<std::size_t>(leading * block));
+    Backend::template to_host<Scalar>(mix.view(), C.data());
+    const Array<Backend, Scalar> V = space.right(leading);
+    found = Array<Backend, Scalar>(A.cols(), block);
     Backend::template update<Scalar>(1.0, V.view(), C.data(), 0.0, found.view());
   }
   return solve_krylov(A, run, fresh, std::move(found));
 }
 
 template <class Backend, class Scalar>
-Solved<Scalar> solve_lanczos(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, OwnedBlock<Scalar> start) {
+Solved<Backend, Scalar> solve_lanczos(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
+                                      Array<Backend, Scalar> start) {
   Lanczos<Backend, Scalar, false> space(A, start.view(), run.max_basis, fresh.seed);
   const Index k = run.k;
-  Solved<Scalar> solved = search_and_refine(space, run, A.cols(), A.scale(), Solved<Scalar>(), [&](Solved<Scalar>& s) {
-    const Ritz ritz = space.ritz(k);
-    const Index have = std::min(k, space.size());
-    Triplets<Scalar>& t = s.triplets;
-    if (run.options.verify || have < k) {
-      t = refine_eigh(A, completed<Backend>(space.right(have), k, fresh));
-    } else {
-      t.right = completed<Backend>(space.right(k), k, fresh);
-      t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
-      t.residuals = ritz.residuals;
-    }
-    t.largest = std::max(t.largest, ritz.largest);
-  });
+  Solved<Backend, Scalar> solved =
+      search_and_refine(space, run, A.cols(), A.scale(), Solved<Backend, Scalar>(), [&](Solved<Backend, Scalar>& s) {
+        const Ritz ritz = space.ritz(k);
+        const Index have = std::min(k, space.size());
+        Triplets<Backend, Scalar>& t = s.triplets;
+        if (run.options.verify || have < k) {
+          t = refine_eigh(A, completed<Backend, Scalar>(space.right(have), k, fresh));
+        } else {
+          t.right = completed<Backend, Scalar>(space.right(k), k, fresh);
+          t.values.assign(ritz.values.begin(), ritz.values.begin() + k);
+          t.residuals = ritz.residuals;
+        }
+        t.largest = std::max(t.largest, ritz.largest);
+      });
   if (solved.outcome == Outcome::no_room) return solve_dense(A, run, fresh, false);
   return solved;
 }
@@ -369,7 +361,8 @@ Outcome factorise(PivotedCholesky<Backend, Scalar>& cholesky, Index rank, Run& r
 }
 
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
+SpectrumResult<Backend, Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Index k,
+                                                 const SpectrumOptions& options) {
   const Index n = op.rows(), rank = options.max_basis > 0 ? options.max_basis : std::min(2 * k, n);
   if (!op.has_entries())
     throw ArgumentError("method", "rpcholesky", "it for positive semidefinite operators that give single entries");
@@ -381,8 +374,8 @@ SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Ind
   run.floor_factor = 10.0 * std::numeric_limits<Scalar>::epsilon() * std::sqrt(static_cast<double>(n));
   PivotedCholesky<Backend, Scalar> cholesky(op, rank, options.seed);
   Outcome outcome = factorise(cholesky, rank, run);
-  Triplets<Scalar> t;
-  t.right = OwnedBlock<Scalar>(n, k);
+  Triplets<Backend, Scalar> t;
+  t.right = Array<Backend, Scalar>(n, k);
   Small all;
   Fresh fresh{options.seed};
   factor_eigenpairs<Backend, Scalar>(cholesky.factor(), t.right, t.values, all, fresh);
@@ -393,14 +386,15 @@ SpectrumResult<Scalar> solve_rpcholesky(const Operator<Backend, Scalar>& op, Ind
   if (hold && outcome == Outcome::max_basis) outcome = Outcome::converged;
   // Where the bound does not hold, it says more than a warning of a cluster would.
   if (hold && cholesky.size() > k) run.next_value = all[k];
-  SpectrumResult<Scalar> result =
+  SpectrumResult<Backend, Scalar> result =
       finish(Guarded<Backend, Scalar>(op, false, options.seed), std::move(t), run, outcome, false);
   result.matvecs = cholesky.size();
   return result;
 }
 
 template <bool singular, class Backend, class Scalar>
-SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, const SpectrumOptions& options) {
+SpectrumResult<Backend, Scalar> decompose(const Operator<Backend, Scalar>& op, Index k,
+                                          const SpectrumOptions& options) {
   const Index dimensions = std::min(op.rows(), op.cols());
   check(k, dimensions, options);
   if (options.method == Method::rpcholesky) {
@@ -419,9 +413,9 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
   Guarded<Backend, Scalar> A(op, transposed, options.seed);
   Fresh fresh{options.seed};
   try {
-    Solved<Scalar> solved;
+    Solved<Backend, Scalar> solved;
     if (krylov) {
-      OwnedBlock<Scalar> start = random_block(A, run.block, fresh);
+      Array<Backend, Scalar> start = random_block(A, run.block, fresh);
       place_start(A, options.start, start.view());
       if constexpr (!singular)
         solved = solve_lanczos(A, run, fresh, std::move(start));
@@ -438,13 +432,13 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
     }
     if (transposed && !solved.exact) {
       refine_turned(A, solved, run, fresh);
-      const Triplets<Scalar>& t = solved.triplets;
+      const Triplets<Backend, Scalar>& t = solved.triplets;
       if (solved.outcome == Outcome::converged && !run.all_hold(t.values, t.residuals, t.largest))
         solved.outcome = Outcome::max_sweeps;
     }
     return finish(A, std::move(solved.triplets), run, solved.outcome, singular);
   } catch (const ZeroOperator&) {
-    SpectrumResult<Scalar> result = zero_result(A, k, op.rows(), op.cols(), singular);
+    SpectrumResult<Backend, Scalar> result = zero_result(A, k, op.rows(), op.cols(), singular);
     result.method = run.method;
     return result;
   }
@@ -454,20 +448,20 @@ SpectrumResult<Scalar> decompose(const Operator<Backend, Scalar>& op, Index k, c
 }  // namespace spectrum
 
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options) {
+SpectrumResult<Backend, Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options) {
   return spectrum::decompose<true>(A, k, options);
 }
 
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options) {
+SpectrumResult<Backend, Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options) {
   if (A.rows() != A.cols())
     throw ArgumentError("A", std::to_string(A.rows()) + " x " + std::to_string(A.cols()), "a square operator");
   return spectrum::decompose<false>(A, k, options);
 }
 
-template SpectrumResult<float> svd(const Operator<Cpu, float>&, Index, const SpectrumOptions&);
-template SpectrumResult<double> svd(const Operator<Cpu, double>&, Index, const SpectrumOptions&);
-template SpectrumResult<float> eigh(const Operator<Cpu, float>&, Index, const SpectrumOptions&);
-template SpectrumResult<double> eigh(const Operator<Cpu, double>&, Index, const SpectrumOptions&);
+template SpectrumResult<Device, float> svd(const Operator<Device, float>&, Index, const SpectrumOptions&);
+template SpectrumResult<Device, double> svd(const Operator<Device, double>&, Index, const SpectrumOptions&);
+template SpectrumResult<Device, float> eigh(const Operator<Device, float>&, Index, const SpectrumOptions&);
+template SpectrumResult<Device, double> eigh(const Operator<Device, double>&, Index, const SpectrumOptions&);
 
 }  // namespace eigencontext

@@ -32,11 +32,12 @@ struct SpectrumOptions {
   std::function<bool(const Progress&)> callback;  // true stops
 };
 
-template <class Scalar>
+template <class Backend, class Scalar>
 struct SpectrumResult {
-  std::vector<double> values;      // descending (svd) or descending algebraic (eigh)
-  OwnedBlock<Scalar> left, right;  // (rows x k), (cols x k); eigh: left is empty
-  std::vector<double> residuals;   // absolute 2-norms
+  using Array = typename Backend::template Array<Scalar>;
+  std::vector<double> values;     // descending (svd) or descending algebraic (eigh)
+  Array left, right;              // (rows x k), (cols x k); eigh: left is empty
+  std::vector<double> residuals;  // absolute 2-norms
   std::vector<char> converged;
   double missed = 0;  // estimate of ||A||_F^2 - sum s^2
   Index sweeps = 0, matvecs = 0;
@@ -48,12 +49,12 @@ struct SpectrumResult {
 // A = U diag(s) V^T, the k largest; k <= min(rows, cols). Rayleigh-Ritz in the basis of a randomised block Krylov
 // space (THEORY: Musco-Musco 2015), or the method asked for.
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
+SpectrumResult<Backend, Scalar> svd(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 
 // A V = V diag(w), the k largest algebraic eigenvalues of a symmetric operator. Method::rpcholesky takes an operator
 // that gives its entries: w and V are those of F F^T, max_basis (2 k) is the rank of F, block_size the proposals of a
 // round; every residual is trace(A - F F^T), sweeps counts rounds, matvecs the columns evaluated.
 template <class Backend, class Scalar>
-SpectrumResult<Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
+SpectrumResult<Backend, Scalar> eigh(const Operator<Backend, Scalar>& A, Index k, const SpectrumOptions& options);
 
 }  // namespace eigencontext

@@ -20,8 +20,8 @@ template <class T>
 void use_archetype() {
   const Archetype<T> A;
   const SpectrumOptions options;
-  [[maybe_unused]] const SpectrumResult<T> triplets = svd<Cpu, T>(A, 1, options);
-  [[maybe_unused]] const SpectrumResult<T> pairs = eigh<Cpu, T>(A, 1, options);
+  [[maybe_unused]] const SpectrumResult<Cpu, T> triplets = svd<Cpu, T>(A, 1, options);
+  [[maybe_unused]] const SpectrumResult<Cpu, T> pairs = eigh<Cpu, T>(A, 1, options);
 }
 
 template void use_archetype<float>();

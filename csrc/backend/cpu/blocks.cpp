@@ -241,6 +241,70 @@ void Cpu::gather_rows(Block<const T> X, const Index* rows, Index count, double* 
   for (Index i = 0; i < count; ++i) std::copy_n(X.row(rows[i]), X.cols, out + i * X.cols);
 }
 
+// By row chunks: X_c = Q_c R_c, then [R_1; R_2; ...] = Q' R, X_c <- Q_c Q'_c.
+template <class T>
+void Cpu::tall_qr(Block<T> X, double* R) {
+  const Index b = X.cols, chunks = std::max<Index>(1, X.rows / std::max<Index>(4 * b, 1024));
+  const auto begin = [&](Index c) { return c * X.rows / chunks; };
+  Buffer<double> Rs(chunks * b * b);
+  parallel_for(chunks, [&](Index c, int) {
+    const Block<T> part = X.row_range(begin(c), begin(c + 1) - begin(c));
+    Buffer<double> Q(part.rows * b);
+    Cpu::to_host<T>(part, Q.data());
+    host::qr(part.rows, b, Q.data(), Rs.data() + c * b * b);
+    Cpu::from_host<T>(Q.data(), part);
+  });
+  if (chunks == 1) {
+    std::copy_n(Rs.data(), b * b, R);
+    return;
+  }
+  host::qr(chunks * b, b, Rs.data(), R);
+  parallel_for(chunks, [&](Index c, int) {
+    std::vector<double> row(static_cast<std::size_t>(b));
+    for (Index i = begin(c); i < begin(c + 1); ++i) {
+      std::fill(row.begin(), row.end(), 0.0);
+      for (Index l = 0; l < b; ++l)
+        for (Index j = 0; j < b; ++j) row[j] += static_cast<double>(X(i, l)) * Rs[(c * b + l) * b + j];
+      for (Index j = 0; j < b; ++j) X(i, j) = static_cast<T>(row[j]);
+    }
+  });
+}
+
+template <class T>
+void Cpu::to_host(Block<const T> X, double* A) {
+  for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, A + i * X.cols);
+}
+
+template <class T>
+void Cpu::from_host(const double* A, Block<T> X) {
+  for (Index i = 0; i < X.rows; ++i)
+    for (Index j = 0; j < X.cols; ++j) X(i, j) = static_cast<T>(A[i * X.cols + j]);
+}
+
+template <class T>
+void Cpu::leading_signs(Block<const T> X, double* signs) {
+  std::vector<T> largest(static_cast<std::size_t>(X.cols), T(0));
+  std::fill_n(signs, X.cols, 0.0);
+  for (Index i = 0; i < X.rows; ++i)
+    for (Index j = 0; j < X.cols; ++j) largest[j] = std::max(largest[j], std::abs(X(i, j)));
+  for (Index i = 0; i < X.rows; ++i)
+    for (Index j = 0; j < X.cols; ++j)
+      if (signs[j] == 0 && std::abs(X(i, j)) >= largest[j] * static_cast<T>(1 - 1e-6)) signs[j] = X(i, j) < 0 ? -1 : 1;
+}
+
+template <class T>
+void Cpu::gather(MatrixView<const T> A, const Index* rows, const Index* columns, Block<T> Y) {
+  for_row_chunks(Y.rows, chunk_rows, [&](Index begin, Index count, int) {
+    for (Index i = begin; i < begin + count; ++i)
+      for (Index j = 0; j < Y.cols; ++j) Y(i, j) = A(rows ? rows[i] : i, columns[j]);
+  });
+}
+
+template <class T>
+void Cpu::diagonal(MatrixView<const T> A, double* d) {
+  for (Index i = 0; i < A.rows; ++i) d[i] = static_cast<double>(A(i, i));
+}
+
 template <class T>
 void Cpu::column_squares(Block<const T> X, double* sums) {
   constexpr Index rows = 4096;
@@ -309,6 +373,12 @@ void Cpu::tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGra
   template void Cpu::subtract_row_squares<T>(Block<const T>, double*);                      \
   template void Cpu::gather_rows<T>(Block<const T>, const Index*, Index, double*);          \
   template void Cpu::column_squares<T>(Block<const T>, double*);                            \
+  template void Cpu::to_host<T>(Block<const T>, double*);                                   \
+  template void Cpu::from_host<T>(const double*, Block<T>);                                 \
+  template void Cpu::leading_signs<T>(Block<const T>, double*);                             \
+  template void Cpu::gather<T>(MatrixView<const T>, const Index*, const Index*, Block<T>);  \
+  template void Cpu::diagonal<T>(MatrixView<const T>, double*);                             \
+  template void Cpu::tall_qr<T>(Block<T>, double*);                                         \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                    \
   template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);        \
   template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);            \

@@ -1,8 +1,9 @@
 // The CPU backend: what the algorithms and operators may ask of a device. A second backend supplies the same members.
 //
 // Blocks are row-major; T is float or double. Small matrices (`double*`, row-major, packed) live on the host and are
-// always float64. Every sum over rows is cut into chunks by shape alone and accumulated in float64 across chunks.
-// BLAS calls below are single-threaded; the loops around them are ours.
+// always float64; vectors as long as a block (`w`) live where blocks do. Every sum over rows is cut into chunks by
+// shape alone and accumulated in float64 across chunks. BLAS calls below are single-threaded; the loops around them are
+// ours.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +17,14 @@ namespace eigencontext {
 struct Cpu {
   template <class T>
   using Array = OwnedBlock<T>;
+  template <class T>
+  using Memory = Buffer<T>;
+
+  // Between a block and a packed float64 matrix on the host, rounded where T is float.
+  template <class T>
+  static void to_host(Block<const T> X, double* A);
+  template <class T>
+  static void from_host(const double* A, Block<T> X);
 
   // X(i, j) = N(0, 1), a pure function of (seed, row0 + i, col0 + j); the same numbers, rounded, for float and double.
   template <class T>
@@ -63,9 +72,25 @@ struct Cpu {
   template <class T>
   static void column_squares(Block<const T> X, double* sums);
 
+  // signs[j]: -1 where the entry of largest magnitude of X(:, j) is negative (on ties the first within 1e-6 of it),
+  // else 1.
+  template <class T>
+  static void leading_signs(Block<const T> X, double* signs);
+
   // Are all entries finite?
   template <class T>
   static bool all_finite(MatrixView<const T> A);
+
+  // Y(i, j) = A(rows[i], columns[j]), rows null: all of them. d[i] = A(i, i).
+  template <class T>
+  static void gather(MatrixView<const T> A, const Index* rows, const Index* columns, Block<T> Y);
+  template <class T>
+  static void diagonal(MatrixView<const T> A, double* d);
+
+  // X = Q R in place by Householder's method in float64, R (X.cols x X.cols) on the host: for blocks too
+  // ill-conditioned for Cholesky.
+  template <class T>
+  static void tall_qr(Block<T> X, double* R);
 
   // The skinny products, A large with any strides, X and Y blocks of any width.
   // Y = A X;  Z = A^T Y;  Z = A^T diag(w) A X in one read of A (w null: ones).
@@ -99,6 +124,15 @@ struct Cpu {
   static void exp(T* x, Index n);
 
   // CSR. A by rows; entry order within a row is free, repeated entries add up. Indices are the caller's promise.
+  // What is wrong with the structure of A, if anything is: the first offset, a row after which offsets decrease, an
+  // entry from which on a column is out of range (-1: none). `capacity` entries are there.
+  struct CsrFaults {
+    Index first = 0, decrease = -1, entries = 0, column = -1;
+  };
+  template <class T, class Int>
+  static CsrFaults csr_check(CsrView<T, Int> A, Index capacity);
+  // Can A^T Y do without a transposed copy?
+  static constexpr bool csr_scatters = true;
   // Y = A X, where A may be a stack of A.rows / Y.rows matrices whose products add up (banded transposes);
   // Z = A^T Y;  Z = A^T diag(w) A X (w null: ones).
   template <class T, class Int>

@@ -2,6 +2,7 @@
 #include "backend/cpu/csr.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "backend/cpu/cpu.hpp"
@@ -229,6 +230,29 @@ void transpose_band(const CsrView<T, Int>& A, Rows rows, Buffer<Int>& position, 
 }  // namespace
 
 template <class T, class Int>
+Cpu::CsrFaults Cpu::csr_check(CsrView<T, Int> A, Index capacity) {
+  CsrFaults faults;
+  faults.first = static_cast<Index>(A.offsets[0]);
+  faults.entries = static_cast<Index>(A.offsets[A.rows]);
+  constexpr Index piece = 1 << 16;
+  std::atomic<Index> decrease{-1}, column{-1};
+  parallel_for((A.rows + piece - 1) / piece, [&](Index c, int) {
+    for (Index i = c * piece; i < std::min(A.rows, (c + 1) * piece); ++i)
+      if (A.offsets[i] > A.offsets[i + 1]) decrease = i;
+  });
+  faults.decrease = decrease;
+  if (faults.first != 0 || faults.decrease >= 0 || faults.entries > capacity) return faults;
+  parallel_for((faults.entries + piece - 1) / piece, [&](Index c, int) {
+    bool good = true;
+    const Index end = std::min(faults.entries, (c + 1) * piece);
+    for (Index p = c * piece; p < end; ++p) good &= A.indices[p] >= 0 && A.indices[p] < A.cols;
+    if (!good) column = c * piece;
+  });
+  faults.column = column;
+  return faults;
+}
+
+template <class T, class Int>
 void Cpu::csr_transpose(CsrView<T, Int> A, Index bands, Int* offsets, Int* indices, T* values) {
   offsets[0] = 0;
   if (A.cols == 0) return;
@@ -257,6 +281,7 @@ double Cpu::csr_scratch(CsrView<T, Int> A, Index b) {
   template void Cpu::csr_multiply_transposed(CsrView<T, Int>, Block<const T>, Block<T>);           \
   template void Cpu::csr_multiply_fused(CsrView<T, Int>, const double*, Block<const T>, Block<T>); \
   template void Cpu::csr_transpose(CsrView<T, Int>, Index, Int*, Int*, T*);                        \
+  template Cpu::CsrFaults Cpu::csr_check(CsrView<T, Int>, Index);                                  \
   template Index Cpu::csr_bands(CsrView<T, Int>);                                                  \
   template double Cpu::csr_scratch(CsrView<T, Int>, Index);
 EIGENCONTEXT_INSTANTIATE(float, std::int32_t)
