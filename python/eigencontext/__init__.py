@@ -44,6 +44,7 @@ from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult 
 
 if _typing.TYPE_CHECKING:
     from . import contexts, metrics, objectives
+    from . import torch as torch
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 
@@ -56,6 +57,7 @@ _LAZY = {
     "spectrum": ("_spectrum", "spectrum"),
     "Spectrum": ("_spectrum", "Spectrum"),
     "load_spectrum": ("_spectrum", "load_spectrum"),
+    "torch": ("torch", None),  # not in __all__: it needs torch
 }
 
 __all__ = [
