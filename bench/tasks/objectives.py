@@ -35,7 +35,9 @@ def cases(quick):
             name=text.format(**SIZES[text][1]),
             data={"objective": objective, "sizes": sizes, "stored": text != INFO_NCE},
             accuracy=1e-5,
-            error=by_sides(cached(objective, list(arrays), lambda o=objective, a=arrays, s=sizes: REFERENCES[o](*a, s))),
+            error=by_sides(
+                cached(objective, list(arrays), lambda o=objective, a=arrays, s=sizes: REFERENCES[o](*a, s))
+            ),
             work=lambda _, o=objective, s=sizes: (FLOPS[o](**s), 0.0),
             memory=True,
         )
@@ -85,7 +87,7 @@ FLOPS = {
 }
 
 
-# -- the same gradients in float64, by the formulas ---------------------------------------------------------------------
+# -- the same gradients in float64, by the formulas --------------------------------------------------------------------
 
 
 def parts(n, step=2048):
@@ -215,7 +217,9 @@ def goals(results):
     yield Goal("kise: share of the GEMM bound", 0.75, share(KISE), unit="")
     yield Goal("spectral contrastive against the N x N x r x r einsum", 200, against(CONTRASTIVE, "torch autograd"))
     yield Goal("exponential spectral contrastive against the einsum", 15, against(EXPONENTIAL, "torch autograd"))
-    yield Goal(f"info_nce, N = {half['n']}, against torch, logits stored", 1.2, against(INFO_NCE_HALF, "torch autograd"))
+    yield Goal(
+        f"info_nce, N = {half['n']}, against torch, logits stored", 1.2, against(INFO_NCE_HALF, "torch autograd")
+    )
     yield Goal("info_nce: share of the GEMM bound", 0.75, share(INFO_NCE), unit="")
     plain = ratio(results, name(NESTED), "eigencontext", "eigencontext, plain low_rank")
     yield Goal("nested_low_rank: time over that of low_rank", 1.3, plain, most=True)

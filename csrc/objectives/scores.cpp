@@ -281,9 +281,8 @@ void softmax_products(const ScoreRows<T>& rows, const double* phi_log_sums, cons
   auto sides = sides_for_workers<T>();
   for_tiles(rows, [&](const Tile<T>& t, int worker) {
     softmax(t, phi_log_sums + t.i0, psi_log_sums + t.j0, weights, sides[static_cast<std::size_t>(worker)]);
-    for_own(t, rows.phi_begin, 1, [&](Index i, Index j) {
-      t.z(i, j) -= static_cast<T>(weights.phi ? 2 * weights.phi[t.i0 + i] : 2.0);
-    });
+    for_own(t, rows.phi_begin, 1,
+            [&](Index i, Index j) { t.z(i, j) -= static_cast<T>(weights.phi ? 2 * weights.phi[t.i0 + i] : 2.0); });
     add_products(t, out);
   });
 }
@@ -430,9 +429,8 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
   TileSums<ExponentialSums> sums(n, n, side, side);
   for_symmetric_tiles(rows, [&](const Tile<T>& t, int worker) {
     const bool diagonal = t.i0 == t.j0;  // the transpose of any other tile is not made
-    add_exponentials(t, options, rows.phi_begin, options.group,
-                     {out.phi, diagonal ? Block<T>{} : out.phi}, phi_sums, diagonal ? nullptr : phi_sums, sums.of(t),
-                     sides[static_cast<std::size_t>(worker)]);
+    add_exponentials(t, options, rows.phi_begin, options.group, {out.phi, diagonal ? Block<T>{} : out.phi}, phi_sums,
+                     diagonal ? nullptr : phi_sums, sums.of(t), sides[static_cast<std::size_t>(worker)]);
   });
   Index tile = 0;
   for (const ExponentialSums& sum : sums) {
@@ -445,8 +443,9 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
 #define EIGENCONTEXT_INSTANTIATE(T)                                                                                 \
   template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                        \
   template double largest_score<T>(const ScoreRows<T>&, bool);                                                      \
-  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights, ScoreOutputs<T>);            \
-  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);                           \
+  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights,               \
+                                    ScoreOutputs<T>);                                                               \
+  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);            \
   template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \
                                                    double*, double*);
 EIGENCONTEXT_INSTANTIATE(float)

@@ -35,7 +35,7 @@ def exponential_low_rank(phi, psi, w, temperature=0.9, form="dot"):
 
 
 def exponential_views(views, w, temperature=0.9, form="dot"):
-    (n, r, d), flat = views.shape, views.reshape(-1, views.shape[-1])
+    (n, r, _), flat = views.shape, views.reshape(-1, views.shape[-1])
     exponents = flat @ flat.T if form == "dot" else -np.square(flat[:, None] - flat).sum(-1)
     f = np.exp(exponents / temperature).reshape(n, r, n, r)
     own = f[np.arange(n), :, np.arange(n)] * (1 - np.eye(r))
@@ -69,7 +69,9 @@ def test_formulas_and_central_differences(formula, loss, options):
         up, down = (loss(*a, weights=w, grad=(), **options).loss for a in moved)
         np.testing.assert_allclose((result.grads[name] * direction).sum(), (up - down) / (2 * step), rtol=1e-6)
     for number in {"temperature", "t", "b"} & set(result.grads):
-        up, down = (loss(*arrays, weights=w, **options | {number: options[number] * (1 + s)}).loss for s in (1e-6, -1e-6))
+        up, down = (
+            loss(*arrays, weights=w, **options | {number: options[number] * (1 + s)}).loss for s in (1e-6, -1e-6)
+        )
         slope = (up - down) / (2e-6 * options[number])
         np.testing.assert_allclose(result.grads[number], slope, rtol=1e-6)
 

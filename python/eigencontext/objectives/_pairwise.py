@@ -41,10 +41,10 @@ class _Side:
             piece = centred(piece, self.mean)
         return piece if self.dtype is None else piece.astype(self.dtype, copy=False)
 
-    def pieces(self):
+    def pieces(self, step: int = _PIECE):
         """(slice, rows) a few thousand rows at a time."""
-        for begin in range(0, self.n, _PIECE):
-            end = min(begin + _PIECE, self.n)
+        for begin in range(0, self.n, step):
+            end = min(begin + step, self.n)
             yield slice(begin, end), self.rows(begin, end)
 
     def squares(self) -> np.ndarray:
@@ -83,7 +83,7 @@ def lazy(a: Any) -> bool:
     return hasattr(a, "__len__") and hasattr(a, "__getitem__")
 
 
-def _batch(
+def slices_batch(
     inputs: dict[str, Any], grad: Any, out: Any, weights: Any = None, ndim: int = 2
 ) -> tuple[Batch, tuple[_Side, ...]]:
     """The checked batch and its sides; for rows that are read by slices the batch holds their first row, n times."""
@@ -246,7 +246,7 @@ def info_nce(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("temperature",))
-    batch, sides = _batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    batch, sides = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
     n, w = batch.n, _sample_weights(batch)
     s = _Scores(batch, *sides, 1.0 / T)
     tops, sums, pair = np.full((2, n), -np.inf), np.zeros((2, n)), np.empty(n)
@@ -326,7 +326,7 @@ def sigmoid(
     """
     t, b = check_number(_number(t), "t"), check_number(_number(b), "b")
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("t", "b"))
-    batch, sides = _batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    batch, sides = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
     s, w = _Scores(batch, *sides, t, abs(b)), _sample_weights(batch)
     H = s.zeros(batch.outs["phi"], s.phi, "phi" in arrays or "t" in numbers)
     K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
@@ -473,7 +473,7 @@ def exponential_low_rank(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
-    batch, sides = _batch({"phi": phi, "psi": psi}, grad, out, weights)
+    batch, sides = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
     n = batch.n
     check_count(n, 2, "N - 1 divides")
     e = _exponential(batch, *sides, form, T)
@@ -548,7 +548,7 @@ def exponential_spectral_contrastive(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
-    batch, (side,) = _batch({"views": views}, grad, out, weights, ndim=3)
+    batch, (side,) = slices_batch({"views": views}, grad, out, weights, ndim=3)
     n, r, d = batch.arrays["views"].shape
     check_views(n, r)
     e = _exponential(batch, side, side, form, T)
