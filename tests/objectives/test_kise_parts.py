@@ -165,3 +165,17 @@ def test_a_quarter_in_memory(tmp_path):
     np.testing.assert_allclose(loss, kise(phi, X=X, bandwidth=2.0, grad=()).loss, rtol=1e-5)
     print(f"{grown:.1f} MiB more than for a quarter of the rows; all rows: {phi.nbytes / 2**20:.0f} MiB")
     assert grown < phi.nbytes / 2**20 / 4
+
+
+def test_overflow_names_the_embeddings():
+    """Their scale, not that of what was made of them; and no warning on the way."""
+    phi, X, y, _ = data()
+    huge = np.clip(phi, -1, 1).astype(np.float32) * np.float32(1e20)
+    link = ({"kernel": "rbf", "bandwidth": 1.0}, X)
+    for call in (
+        lambda: kise(huge, labels=y),
+        lambda: kise(huge, X=X, bandwidth=1.0),
+        lambda: objectives.chain(huge, huge, [link]),
+    ):
+        with np.errstate(all="raise"), pytest.raises(OverflowError, match=r"max \|phi\| = 1e\+20[,)](?!.*psi)"):
+            call()

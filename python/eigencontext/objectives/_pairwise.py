@@ -166,9 +166,10 @@ def _finish(batch: Batch, name: str, product: np.ndarray | None, factor: float) 
     out = batch.outs[name]
     if out is None or product is None:
         return
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         np.multiply(product, factor, out=out, casting="same_kind")
-    if not math.isfinite(float(np.sum(out, dtype=np.float64))):
+        total = float(np.sum(out, dtype=np.float64))
+    if not math.isfinite(total):
         raise overflow("gradient", batch)
 
 
@@ -246,9 +247,9 @@ def info_nce(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("temperature",))
-    batch, sides = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
     n, w = batch.n, _sample_weights(batch)
-    s = _Scores(batch, *sides, 1.0 / T)
+    s = _Scores(batch, a, b, 1.0 / T)
     tops, sums, pair = np.full((2, n), -np.inf), np.zeros((2, n)), np.empty(n)
     for rows, i, j in s.blocks():
         _core.log_sums(*rows, tops[0, i], sums[0, i], tops[1, j], sums[1, j], pair[i])
@@ -326,8 +327,8 @@ def sigmoid(
     """
     t, b = check_number(_number(t), "t"), check_number(_number(b), "b")
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("t", "b"))
-    batch, sides = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
-    s, w = _Scores(batch, *sides, t, abs(b)), _sample_weights(batch)
+    batch, (left, right) = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    s, w = _Scores(batch, left, right, t, abs(b)), _sample_weights(batch)
     H = s.zeros(batch.outs["phi"], s.phi, "phi" in arrays or "t" in numbers)
     K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
     total = gradient = 0.0
@@ -473,10 +474,10 @@ def exponential_low_rank(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
-    batch, sides = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
+    batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
     n = batch.n
     check_count(n, 2, "N - 1 divides")
-    e = _exponential(batch, *sides, form, T)
+    e = _exponential(batch, a, b, form, T)
     wanted = [batch.outs[name] is not None for name in ("phi", "psi")]
     products = [e.s.zeros(batch.outs["phi"], e.s.phi, wanted[0]), e.s.zeros(batch.outs["psi"], e.s.psi, wanted[1])]
     sums = [np.zeros(n) if e.distance and w else None for w in wanted]
