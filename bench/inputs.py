@@ -58,3 +58,26 @@ def clusters(n: int, p: int, count: int = 40) -> tuple[np.ndarray, float]:
     centres = 2 * rng.standard_normal((count, p))
     X = (centres[rng.integers(count, size=n)] + rng.standard_normal((n, p))).astype(np.float32)
     return X, float(np.median(pdist(X[:1000].astype(np.float64))))
+
+
+@functools.lru_cache(maxsize=1)
+def embeddings(n: int, d: int, e: int) -> tuple[np.ndarray, np.ndarray]:
+    """Two sides that agree in part: N(0, I) in d and e dimensions, half of the second's variance from the first."""
+    rng = np.random.default_rng(11)
+    phi, psi = rng.standard_normal((n, d), dtype=np.float32), rng.standard_normal((n, e), dtype=np.float32)
+    psi[:, : min(d, e)] += phi[:, : min(d, e)]
+    psi *= np.float32(0.5**0.5)
+    return phi, psi
+
+
+def uniform_embeddings(n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same with rows of norm 1."""
+    phi, psi = (side / np.linalg.norm(side, axis=1, keepdims=True) for side in embeddings(n, d, d))
+    return phi, psi
+
+
+def views_of(n: int, r: int, d: int) -> np.ndarray:
+    """r views (n, r, d) of norm 1, with what the views of an input share."""
+    rng = np.random.default_rng(12)
+    views = rng.standard_normal((n, r, d), dtype=np.float32) + rng.standard_normal((n, 1, d), dtype=np.float32)
+    return views / np.linalg.norm(views, axis=2, keepdims=True)

@@ -1,9 +1,9 @@
 """One file for each library; each lists its METHODS."""
 
 from ..case import Method
-from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, scikit_learn, scipy, torch
+from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, scikit_learn, scipy, torch, torch_losses
 
-MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, faiss, pykeops)
+MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, torch_losses, faiss, pykeops)
 
 
 def methods(task: str, data: dict) -> list[Method]:

@@ -10,6 +10,7 @@ import eigencontext as ec
 from eigencontext import _core
 
 from ..case import Answer, Method, Unavailable
+from ..tasks import objectives
 
 TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3)
 
@@ -106,6 +107,28 @@ def multiply(state, _):
     return Answer(state["call"](state["block"]))
 
 
+def objective_inputs(data):
+    """The arrays of a loss, and its options."""
+    arrays = objectives.inputs(data["objective"], data["sizes"])
+    if data["objective"] == "kise":
+        return {"arrays": arrays[:1], "options": {"X": arrays[1], "bandwidth": data["sizes"]["bandwidth"]}} | data
+    return {"arrays": arrays, "options": {}} | data
+
+
+def objective(state, _):
+    result = getattr(ec.objectives, state["objective"])(*state["arrays"], **state["options"])
+    return Answer(objectives.answer(*[result.grads[name] for name in ("phi", "psi", "views") if name in result.grads]))
+
+
+def plain_low_rank(state, _):
+    result = ec.objectives.low_rank(*state["arrays"])
+    return Answer(objectives.answer(result.grad_phi, result.grad_psi))
+
+
+def is_nested(data):
+    return data["objective"] == "nested_low_rank"
+
+
 def transposes(data):
     return data["product"] == "A^T Y"
 
@@ -133,4 +156,14 @@ METHODS = [
         f"{NAME}, no transposed copy", NAME, "csr_products", multiply, prepare=csr_scattering_engine, suits=transposes
     ),
     Ours(NAME, NAME, "rbf_product", multiply, prepare=rbf_engine),
+    Ours(NAME, NAME, "objectives", objective, prepare=objective_inputs),
+    Ours(
+        f"{NAME}, plain low_rank",
+        NAME,
+        "objectives",
+        plain_low_rank,
+        prepare=objective_inputs,
+        as_is=True,
+        suits=is_nested,
+    ),
 ]

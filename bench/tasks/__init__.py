@@ -7,6 +7,7 @@ from . import (
     imports,
     kernel_pca,
     neighbors,
+    objectives,
     rbf_product,
     rpcholesky,
     small,
@@ -24,5 +25,6 @@ MODULES = (
     kernel_pca,
     neighbors,
     rpcholesky,
+    objectives,
 )
 TASKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}

@@ -24,6 +24,12 @@ ScoreRows<T> rows_of(const AnyArray<T>& phi, const AnyArray<T>& psi, Index phi_b
 }
 
 template <class T>
+SampleWeights weights_of(const ScoreRows<T>& rows, const py::object& phi, const py::object& psi) {
+  if (phi.is_none() != psi.is_none()) throw py::type_error("weights of both sides, or of none");
+  return {written(phi, rows.phi.rows), written(psi, rows.psi.rows)};
+}
+
+template <class T>
 Block<T> output(const py::object& out, MatrixView<const T> like) {
   if (out.is_none()) return {};
   AnyArray<T> array = out.cast<AnyArray<T>>();
@@ -61,36 +67,41 @@ void bind(py::module_& m) {
   m.def(
       "softmax_products",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, const Object& phi_log_sums,
-         const Object& psi_log_sums, const Object& phi_out, const Object& psi_out) {
+         const Object& psi_log_sums, const Object& phi_weights, const Object& psi_weights, const Object& phi_out,
+         const Object& psi_out) {
         const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
         const ScoreOutputs<T> out{output<T>(phi_out, rows.phi), output<T>(psi_out, rows.psi)};
         const double *l = written(phi_log_sums, rows.phi.rows), *r = written(psi_log_sums, rows.psi.rows);
-        without_gil([&] { softmax_products(rows, l, r, out); });
+        const SampleWeights weights = weights_of(rows, phi_weights, psi_weights);
+        without_gil([&] { softmax_products(rows, l, r, weights, out); });
       },
       py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
-      py::arg("scale"), py::arg("phi_log_sums"), py::arg("psi_log_sums"), py::arg("phi_out").none(true),
-      py::arg("psi_out").none(true));
+      py::arg("scale"), py::arg("phi_log_sums"), py::arg("psi_log_sums"), py::arg("phi_weights").none(true),
+      py::arg("psi_weights").none(true), py::arg("phi_out").none(true), py::arg("psi_out").none(true));
   m.def(
       "sigmoid_products",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, double bias,
-         const Object& phi_out, const Object& psi_out) {
+         const Object& phi_weights, const Object& psi_weights, const Object& phi_out, const Object& psi_out) {
         const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
         const ScoreOutputs<T> out{output<T>(phi_out, rows.phi), output<T>(psi_out, rows.psi)};
-        const SigmoidSums s = without_gil([&] { return sigmoid_products(rows, bias, out); });
+        const SampleWeights weights = weights_of(rows, phi_weights, psi_weights);
+        const SigmoidSums s = without_gil([&] { return sigmoid_products(rows, bias, weights, out); });
         return py::make_tuple(s.loss, s.gradient);
       },
       py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
-      py::arg("scale"), py::arg("bias"), py::arg("phi_out").none(true), py::arg("psi_out").none(true));
+      py::arg("scale"), py::arg("bias"), py::arg("phi_weights").none(true), py::arg("psi_weights").none(true),
+      py::arg("phi_out").none(true), py::arg("psi_out").none(true));
   m.def(
       "exponential_products",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, const Object& phi_offsets,
-         const Object& psi_offsets, Index group, bool own, double pair_factor, const Object& phi_out,
-         const Object& psi_out, const Object& phi_sums, const Object& psi_sums) {
+         const Object& psi_offsets, Index group, bool same, double pair_factor, const Object& weights,
+         const Object& phi_out, const Object& psi_out, const Object& phi_sums, const Object& psi_sums) {
         const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
         const Index n = rows.phi.rows, k = rows.psi.rows;
         if (phi_offsets.is_none() != psi_offsets.is_none() || group < 1)
           throw py::type_error("offsets of both, or none");
-        const ExponentialOptions options{written(phi_offsets, n), written(psi_offsets, k), group, own, pair_factor};
+        const ExponentialOptions options{written(phi_offsets, n), written(psi_offsets, k), group, same, pair_factor,
+                                         written(weights, n)};
         const ScoreOutputs<T> out{output<T>(phi_out, rows.phi), output<T>(psi_out, rows.psi)};
         double *a = written(phi_sums, n), *b = written(psi_sums, k);
         const ExponentialSums s = without_gil([&] { return exponential_products(rows, options, out, a, b); });
@@ -98,8 +109,8 @@ void bind(py::module_& m) {
       },
       py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
       py::arg("scale"), py::arg("phi_offsets").none(true), py::arg("psi_offsets").none(true), py::arg("group"),
-      py::arg("own"), py::arg("pair_factor"), py::arg("phi_out").none(true), py::arg("psi_out").none(true),
-      py::arg("phi_sums").none(true), py::arg("psi_sums").none(true));
+      py::arg("same"), py::arg("pair_factor"), py::arg("weights").none(true), py::arg("phi_out").none(true),
+      py::arg("psi_out").none(true), py::arg("phi_sums").none(true), py::arg("psi_sums").none(true));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 #include <vector>
 
 #include "backend/cpu/cpu.hpp"
@@ -23,6 +24,7 @@ using objectives::ceil_div;
 template <class T>
 struct TileShape {
   static constexpr Index max_rows = 256, max_cols = 512 * sizeof(float) / sizeof(T), stride = max_cols + 64 / sizeof(T);
+  static constexpr Index max_square = 384 * sizeof(float) / sizeof(T);
   Index rows, cols;
   TileShape(Index n, Index m) : rows(side(n, max_rows)), cols(side(m, max_cols)) {}
   static Index side(Index n, Index largest) {
@@ -61,24 +63,57 @@ struct Tile {
   Index shift;  // the pair of the tile's row i is its column i + shift
 };
 
-// body(tile, worker) for every tile of scores.
+// Makes a tile of scores and hands it over: body(tile, worker).
+template <class T>
+class Tiles {
+ public:
+  Tiles(const ScoreRows<T>& s, Index rows, Index cols)
+      : s_(s), rows_(rows), cols_(cols), phi_(s.phi), psi_(s.psi), room_(num_threads() * size()) {}
+  Index down() const { return ceil_div(s_.phi.rows, rows_); }
+  Index across() const { return ceil_div(s_.psi.rows, cols_); }
+
+  template <class Body>
+  void make(Index I, Index J, int worker, const Body& body) {
+    const Index i0 = I * rows_, j0 = J * cols_;
+    const Block<const T> a = phi_.range(i0, std::min(rows_, s_.phi.rows - i0));
+    const Block<const T> b = psi_.range(j0, std::min(cols_, s_.psi.rows - j0));
+    const Block<T> z{room_.data() + worker * size(), a.rows, b.rows, TileShape<T>::stride};
+    Cpu::tile_scores<T>(static_cast<T>(s_.scale), a, b, T(0), z);
+    body(Tile<T>{i0, j0, z, a, b, s_.phi_begin + i0 - s_.psi_begin - j0}, worker);
+  }
+
+ private:
+  Index size() const { return rows_ * TileShape<T>::stride; }
+  const ScoreRows<T>& s_;
+  Index rows_, cols_;
+  Rows<T> phi_, psi_;
+  Buffer<T> room_;
+};
+
+// Every tile of scores.
 template <class T, class Body>
 void for_tiles(const ScoreRows<T>& s, const Body& body) {
   const TileShape<T> shape(s.phi.rows, s.psi.rows);
-  const Index n = s.phi.rows, m = s.psi.rows, size = shape.rows * TileShape<T>::stride;
-  const Index rows = ceil_div(n, shape.rows), cols = ceil_div(m, shape.cols), rounds = std::max(rows, cols);
-  const Rows<T> phi(s.phi), psi(s.psi);
-  Buffer<T> room(num_threads() * size);
+  Tiles<T> tiles(s, shape.rows, shape.cols);
+  const Index rounds = std::max(tiles.down(), tiles.across());
   for (Index round = 0; round < rounds; ++round)
-    parallel_for(rows, [&](Index I, int worker) {
+    parallel_for(tiles.down(), [&](Index I, int worker) {
       const Index J = (I + round) % rounds;
-      if (J >= cols) return;
-      const Index i0 = I * shape.rows, ni = std::min(shape.rows, n - i0);
-      const Index j0 = J * shape.cols, nj = std::min(shape.cols, m - j0);
-      const Block<const T> a = phi.range(i0, ni), b = psi.range(j0, nj);
-      const Block<T> z{room.data() + worker * size, ni, nj, TileShape<T>::stride};
-      Cpu::tile_scores<T>(static_cast<T>(s.scale), a, b, T(0), z);
-      body(Tile<T>{i0, j0, z, a, b, s.phi_begin + i0 - s.psi_begin - j0}, worker);
+      if (J < tiles.across()) tiles.make(I, J, worker, body);
+    });
+}
+
+// The rows of one side against themselves: the tiles I <= J alone. In round r block I meets the block J with I + J = r
+// modulo their number, so again no two threads write one block.
+template <class T, class Body>
+void for_symmetric_tiles(const ScoreRows<T>& s, const Body& body) {
+  const Index rows = TileShape<T>::side(s.phi.rows, TileShape<T>::max_square);
+  Tiles<T> tiles(s, rows, rows);
+  const Index blocks = tiles.down();
+  for (Index round = 0; round < blocks; ++round)
+    parallel_for(blocks, [&](Index I, int worker) {
+      const Index J = (round - I + blocks) % blocks;
+      if (I <= J) tiles.make(I, J, worker, body);
     });
 }
 
@@ -162,24 +197,29 @@ void add_log_sums(const Tile<T>& t, LogSums phi, LogSums psi, Sides<T>& s) {
         static_cast<double>(s.cols[j]) * (shared ? std::exp(static_cast<double>(top) - psi.top[t.j0 + j]) : 1.0);
 }
 
-// The tile's scores become exp(z - l_i) + exp(z - m_j).
+// The tile's scores become w_i exp(z - l_i) + w_j exp(z - m_j).
 template <class T>
-void softmax(const Tile<T>& t, const double* l, const double* m, Sides<T>& s) {
+void softmax(const Tile<T>& t, const double* l, const double* m, SampleWeights w, Sides<T>& s) {
   const Index ni = t.z.rows, nj = t.z.cols;
   const T top = static_cast<T>(std::max(highest(l, ni), highest(m, nj)));
   const bool shared = static_cast<double>(top) - std::min(lowest(l, ni), lowest(m, nj)) <= shared_range;
-  for (Index j = 0; j < nj; ++j) s.cols[j] = static_cast<T>(shared ? std::exp(static_cast<double>(top) - m[j]) : -m[j]);
+  const auto row_weight = [&](Index i) { return w.phi ? w.phi[t.i0 + i] : 1.0; };
+  const auto col_weight = [&](Index j) { return w.psi ? w.psi[t.j0 + j] : 1.0; };
+  for (Index j = 0; j < nj; ++j)
+    s.cols[j] = static_cast<T>(shared ? col_weight(j) * std::exp(static_cast<double>(top) - m[j]) : -m[j]);
   for (Index i = 0; i < ni; ++i) {
     T* z = t.z.row(i);
     if (shared) {
       exponentials(-top, s.zeros.data(), z, nj);
-      score_kernels<T>().weigh(static_cast<T>(std::exp(static_cast<double>(top) - l[i])), s.cols.data(), z, nj);
+      const double u = row_weight(i) * std::exp(static_cast<double>(top) - l[i]);
+      score_kernels<T>().weigh(static_cast<T>(u), s.cols.data(), z, nj);
       continue;
     }
     std::copy_n(z, nj, s.line.data());
     exponentials(T(0), s.cols.data(), s.line.data(), nj);
     exponentials(static_cast<T>(-l[i]), s.zeros.data(), z, nj);
-    for (Index j = 0; j < nj; ++j) z[j] += s.line[j];
+    const T u = static_cast<T>(row_weight(i));
+    for (Index j = 0; j < nj; ++j) z[j] = u * z[j] + static_cast<T>(col_weight(j)) * s.line[j];
   }
 }
 
@@ -187,21 +227,25 @@ void softmax(const Tile<T>& t, const double* l, const double* m, Sides<T>& s) {
 template <class Sums>
 class TileSums {
  public:
+  TileSums(Index rows, Index cols, Index tile_rows, Index tile_cols)
+      : tile_rows_(tile_rows),
+        tile_cols_(tile_cols),
+        across_(ceil_div(cols, tile_cols)),
+        sums_(static_cast<std::size_t>(ceil_div(rows, tile_rows) * across_)) {}
   template <class T>
-  explicit TileSums(const ScoreRows<T>& s)
-      : shape_rows_(TileShape<T>(s.phi.rows, s.psi.rows).rows),
-        shape_cols_(TileShape<T>(s.phi.rows, s.psi.rows).cols),
-        cols_(ceil_div(s.psi.rows, shape_cols_)),
-        sums_(static_cast<std::size_t>(ceil_div(s.phi.rows, shape_rows_) * cols_)) {}
+  static TileSums of_all(const ScoreRows<T>& s) {
+    const TileShape<T> shape(s.phi.rows, s.psi.rows);
+    return {s.phi.rows, s.psi.rows, shape.rows, shape.cols};
+  }
   template <class T>
   Sums& of(const Tile<T>& t) {
-    return sums_[static_cast<std::size_t>(t.i0 / shape_rows_ * cols_ + t.j0 / shape_cols_)];
+    return sums_[static_cast<std::size_t>(t.i0 / tile_rows_ * across_ + t.j0 / tile_cols_)];
   }
   auto begin() const { return sums_.begin(); }
   auto end() const { return sums_.end(); }
 
  private:
-  Index shape_rows_, shape_cols_, cols_;
+  Index tile_rows_, tile_cols_, across_;
   std::vector<Sums> sums_;
 };
 
@@ -219,7 +263,7 @@ void log_sums(const ScoreRows<T>& rows, LogSums of_phi, LogSums of_psi, double* 
 template <class T>
 double largest_score(const ScoreRows<T>& rows, bool own) {
   auto sides = sides_for_workers<T>();
-  TileSums<double> tops(rows);
+  auto tops = TileSums<double>::of_all(rows);
   for_tiles(rows, [&](const Tile<T>& t, int worker) {
     T top = -std::numeric_limits<T>::infinity();
     if (!own) for_own(t, rows.phi_begin, 1, [&](Index i, Index j) { t.z(i, j) = top; });
@@ -233,38 +277,84 @@ double largest_score(const ScoreRows<T>& rows, bool own) {
 
 template <class T>
 void softmax_products(const ScoreRows<T>& rows, const double* phi_log_sums, const double* psi_log_sums,
-                      ScoreOutputs<T> out) {
+                      SampleWeights weights, ScoreOutputs<T> out) {
   auto sides = sides_for_workers<T>();
   for_tiles(rows, [&](const Tile<T>& t, int worker) {
-    softmax(t, phi_log_sums + t.i0, psi_log_sums + t.j0, sides[static_cast<std::size_t>(worker)]);
-    for_own(t, rows.phi_begin, 1, [&](Index i, Index j) { t.z(i, j) -= T(2); });
+    softmax(t, phi_log_sums + t.i0, psi_log_sums + t.j0, weights, sides[static_cast<std::size_t>(worker)]);
+    for_own(t, rows.phi_begin, 1,
+            [&](Index i, Index j) { t.z(i, j) -= static_cast<T>(weights.phi ? 2 * weights.phi[t.i0 + i] : 2.0); });
     add_products(t, out);
   });
 }
 
+namespace {
+
+// The losses log(1 + exp(z)) of a tile's rows, weighted by sample: half of a row's by the row's, half of each column's
+// by the column's. Products of 1 + exp(-|z|) stand for their logarithms; a tile has few enough rows.
 template <class T>
-SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, ScoreOutputs<T> out) {
-  auto sides = sides_for_workers<T>();
-  TileSums<SigmoidSums> sums(rows);
-  for_tiles(rows, [&](const Tile<T>& t, int worker) {
-    Sides<T>& s = sides[static_cast<std::size_t>(worker)];
-    SigmoidSums& sum = sums.of(t);
-    const auto& kernels = score_kernels<T>();
-    for_own(t, rows.phi_begin, 1,
-            [&](Index i, Index j) { sum.loss -= static_cast<double>(t.z(i, j) + static_cast<T>(bias)); });
-    for_own(t, rows.phi_begin, 1, [&](Index i, Index j) { s.rows[i] = t.z(i, j) + static_cast<T>(bias); });
-    for (Index i = 0; i < t.z.rows; ++i) {
-      kernels.magnitudes(static_cast<T>(bias), t.z.row(i), s.line.data(), t.z.cols);
-      Cpu::exp<T>(s.line.data(), t.z.cols);
-      double positive = 0;
-      sum.loss += std::log(kernels.sigmoid(s.line.data(), t.z.row(i), t.z.cols, &positive));
-      sum.loss += positive;
+class WeightedLosses {
+ public:
+  WeightedLosses(const Tile<T>& t, SampleWeights w)
+      : row_(w.phi + t.i0), col_(w.psi + t.j0), product_(t.z.cols, 1.0), positive_(t.z.cols, 0.0) {
+    for (Index j = 0; j < t.z.cols; ++j) cols_.push_back(static_cast<T>(0.5 * col_[j]));
+  }
+  void add(const T* e, const T* z) {
+    for (Index j = 0; j < product_.size(); ++j) {
+      product_[j] *= 1 + static_cast<double>(e[j]);
+      positive_[j] += static_cast<double>(std::max(T(0), z[j]));
     }
-    for_own(t, rows.phi_begin, 1, [&](Index i, Index j) {  // sigmoid(z) - 1, without cancellation
-      t.z(i, j) = static_cast<T>(-1 / (1 + std::exp(static_cast<double>(s.rows[i]))));
-    });
-    for (Index i = 0; i < t.z.rows; ++i)
-      sum.gradient += static_cast<double>(kernels.sums(t.z.row(i), t.z.cols, s.cols.data()));
+  }
+  double of_row(Index i, double loss) const { return 0.5 * row_[i] * loss; }
+  double of_columns() const {
+    double sum = 0;
+    for (Index j = 0; j < product_.size(); ++j) sum += 0.5 * col_[j] * (std::log(product_[j]) + positive_[j]);
+    return sum;
+  }
+  void weigh(Index i, T* z) const {
+    score_kernels<T>().weigh(static_cast<T>(0.5 * row_[i]), cols_.data(), z, product_.size());
+  }
+
+ private:
+  const double *row_, *col_;
+  Buffer<double> product_, positive_;
+  std::vector<T> cols_;
+};
+
+template <class T>
+void add_sigmoids(const Tile<T>& t, T bias, Index phi_begin, SampleWeights w, SigmoidSums& sum, Sides<T>& s) {
+  const auto& kernels = score_kernels<T>();
+  std::optional<WeightedLosses<T>> weighted;
+  if (w.phi) weighted.emplace(t, w);
+  for_own(t, phi_begin, 1, [&](Index i, Index j) {
+    s.rows[i] = t.z(i, j) + bias;
+    sum.loss -= static_cast<double>(s.rows[i]) * (w.phi ? w.phi[t.i0 + i] : 1.0);
+  });
+  for (Index i = 0; i < t.z.rows; ++i) {
+    kernels.magnitudes(bias, t.z.row(i), s.line.data(), t.z.cols);
+    Cpu::exp<T>(s.line.data(), t.z.cols);
+    if (weighted) weighted->add(s.line.data(), t.z.row(i));
+    double positive = 0;
+    const double loss = std::log(kernels.sigmoid(s.line.data(), t.z.row(i), t.z.cols, &positive)) + positive;
+    sum.loss += weighted ? weighted->of_row(i, loss) : loss;
+  }
+  if (weighted) sum.loss += weighted->of_columns();
+  for_own(t, phi_begin, 1, [&](Index i, Index j) {  // sigmoid(z) - 1, without cancellation
+    t.z(i, j) = static_cast<T>(-1 / (1 + std::exp(static_cast<double>(s.rows[i]))));
+  });
+  for (Index i = 0; i < t.z.rows; ++i) {
+    if (weighted) weighted->weigh(i, t.z.row(i));
+    sum.gradient += static_cast<double>(kernels.sums(t.z.row(i), t.z.cols, s.cols.data()));
+  }
+}
+
+}  // namespace
+
+template <class T>
+SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, SampleWeights weights, ScoreOutputs<T> out) {
+  auto sides = sides_for_workers<T>();
+  auto sums = TileSums<SigmoidSums>::of_all(rows);
+  for_tiles(rows, [&](const Tile<T>& t, int worker) {
+    add_sigmoids(t, static_cast<T>(bias), rows.phi_begin, weights, sums.of(t), sides[static_cast<std::size_t>(worker)]);
     add_products(t, out);
   });
   SigmoidSums total;
@@ -275,49 +365,77 @@ SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, ScoreOutputs
   return total;
 }
 
+namespace {
+
+// One tile of exponential_products: from scores to G, whose sums and products are added.
+template <class T>
+void add_exponentials(const Tile<T>& t, const ExponentialOptions& options, Index phi_begin, Index group,
+                      const ScoreOutputs<T>& out, double* phi_sums, double* psi_sums, ExponentialSums& sum,
+                      Sides<T>& s) {
+  const double *r = options.phi_offsets, *c = options.psi_offsets;
+  for (Index j = 0; c && j < t.z.cols; ++j) s.cols[j] = static_cast<T>(c[t.j0 + j]);
+  // f of the pairs, whose squares may vanish where they do not; not yet in the tile, whose sums are those of w.
+  std::vector<double> own;
+  for_own(t, phi_begin, group, [&](Index i, Index j) {
+    const double z = static_cast<double>(t.z(i, j));
+    const double exponent = r ? std::min(0.0, z + r[t.i0 + i] + c[t.j0 + j]) : z;
+    own.push_back(options.same && j == i + t.shift ? 0.0 : std::exp(0.5 * exponent));
+  });
+  for (Index i = 0; i < t.z.rows; ++i) {
+    if (r) tile_kernels<T>().exponents(static_cast<T>(r[t.i0 + i]), s.cols.data(), t.z.row(i), t.z.cols);
+    Cpu::exp<T>(t.z.row(i), t.z.cols);
+  }
+  for_own(t, phi_begin, group, [&](Index i, Index j) { t.z(i, j) = T(0); });
+  std::fill_n(s.cols.data(), t.z.cols, T(0));
+  for (Index i = 0; i < t.z.rows; ++i) {
+    const double row = static_cast<double>(score_kernels<T>().sums(t.z.row(i), t.z.cols, s.cols.data()));
+    sum.others += row;
+    if (phi_sums) phi_sums[t.i0 + i] += row;
+  }
+  for (Index j = 0; psi_sums && j < t.z.cols; ++j) psi_sums[t.j0 + j] += static_cast<double>(s.cols[j]);
+  auto f = own.begin();
+  for_own(t, phi_begin, group, [&](Index i, Index j) {
+    const double w = options.weights ? options.weights[t.i0 + i] : 1.0;
+    const double g = -options.pair_factor * w * *f;
+    sum.pairs += w * *f++;
+    t.z(i, j) = static_cast<T>(g);
+    if (phi_sums) phi_sums[t.i0 + i] += g;
+    if (psi_sums) psi_sums[t.j0 + j] += g;
+  });
+  add_products(t, out);
+}
+
+}  // namespace
+
 template <class T>
 ExponentialSums exponential_products(const ScoreRows<T>& rows, const ExponentialOptions& options, ScoreOutputs<T> out,
                                      double* phi_sums, double* psi_sums) {
   auto sides = sides_for_workers<T>();
-  TileSums<ExponentialSums> sums(rows);
-  for_tiles(rows, [&](const Tile<T>& t, int worker) {
-    Sides<T>& s = sides[static_cast<std::size_t>(worker)];
-    ExponentialSums& sum = sums.of(t);
-    const double *r = options.phi_offsets, *c = options.psi_offsets;
-    for (Index j = 0; c && j < t.z.cols; ++j) s.cols[j] = static_cast<T>(c[t.j0 + j]);
-    // f of the pairs, whose squares may vanish where they do not; not yet in the tile, whose sums are those of w.
-    std::vector<double> own;
-    for_own(t, rows.phi_begin, options.group, [&](Index i, Index j) {
-      const double z = static_cast<double>(t.z(i, j));
-      const double exponent = r ? std::min(0.0, z + r[t.i0 + i] + c[t.j0 + j]) : z;
-      own.push_back(!options.own && j == i + t.shift ? 0.0 : std::exp(0.5 * exponent));
-    });
-    for (Index i = 0; i < t.z.rows; ++i) {
-      if (r) tile_kernels<T>().exponents(static_cast<T>(r[t.i0 + i]), s.cols.data(), t.z.row(i), t.z.cols);
-      Cpu::exp<T>(t.z.row(i), t.z.cols);
-    }
-    for_own(t, rows.phi_begin, options.group, [&](Index i, Index j) { t.z(i, j) = T(0); });
-    std::fill_n(s.cols.data(), t.z.cols, T(0));
-    for (Index i = 0; i < t.z.rows; ++i) {
-      const double row = static_cast<double>(score_kernels<T>().sums(t.z.row(i), t.z.cols, s.cols.data()));
-      sum.others += row;
-      if (phi_sums) phi_sums[t.i0 + i] += row;
-    }
-    for (Index j = 0; psi_sums && j < t.z.cols; ++j) psi_sums[t.j0 + j] += static_cast<double>(s.cols[j]);
-    auto f = own.begin();
-    for_own(t, rows.phi_begin, options.group, [&](Index i, Index j) {
-      const double g = -options.pair_factor * *f;
-      sum.pairs += *f++;
-      t.z(i, j) = static_cast<T>(g);
-      if (phi_sums) phi_sums[t.i0 + i] += g;
-      if (psi_sums) psi_sums[t.j0 + j] += g;
-    });
-    add_products(t, out);
-  });
   ExponentialSums total;
+  const auto add = [&](const ExponentialSums& sum, double times) {
+    total.pairs += times * sum.pairs;
+    total.others += times * sum.others;
+  };
+  if (!(options.same && rows.phi_begin == rows.psi_begin)) {
+    auto sums = TileSums<ExponentialSums>::of_all(rows);
+    for_tiles(rows, [&](const Tile<T>& t, int worker) {
+      add_exponentials(t, options, rows.phi_begin, options.group, out, phi_sums, psi_sums, sums.of(t),
+                       sides[static_cast<std::size_t>(worker)]);
+    });
+    for (const ExponentialSums& sum : sums) add(sum, 1);
+    return total;
+  }
+  const Index n = rows.phi.rows, side = TileShape<T>::side(n, TileShape<T>::max_square), blocks = ceil_div(n, side);
+  TileSums<ExponentialSums> sums(n, n, side, side);
+  for_symmetric_tiles(rows, [&](const Tile<T>& t, int worker) {
+    const bool diagonal = t.i0 == t.j0;  // the transpose of any other tile is not made
+    add_exponentials(t, options, rows.phi_begin, options.group, {out.phi, diagonal ? Block<T>{} : out.phi}, phi_sums,
+                     diagonal ? nullptr : phi_sums, sums.of(t), sides[static_cast<std::size_t>(worker)]);
+  });
+  Index tile = 0;
   for (const ExponentialSums& sum : sums) {
-    total.pairs += sum.pairs;
-    total.others += sum.others;
+    add(sum, tile / blocks == tile % blocks ? 1 : 2);
+    ++tile;
   }
   return total;
 }
@@ -325,8 +443,9 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
 #define EIGENCONTEXT_INSTANTIATE(T)                                                                                 \
   template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                        \
   template double largest_score<T>(const ScoreRows<T>&, bool);                                                      \
-  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, ScoreOutputs<T>);            \
-  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, ScoreOutputs<T>);                           \
+  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights,               \
+                                    ScoreOutputs<T>);                                                               \
+  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);            \
   template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \
                                                    double*, double*);
 EIGENCONTEXT_INSTANTIATE(float)

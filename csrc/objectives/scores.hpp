@@ -37,29 +37,37 @@ struct ScoreOutputs {
   Block<T> phi, psi;
 };
 
-// G = exp(z_ij - l_i) + exp(z_ij - m_j) - 2 [i = j], from the log-sum-exps of rows and columns.
-template <class T>
-void softmax_products(const ScoreRows<T>& rows, const double* phi_log_sums, const double* psi_log_sums,
-                      ScoreOutputs<T> out);
-
-struct SigmoidSums {
-  double loss = 0, gradient = 0;  // sum log(1 + exp(-s z)), sum G
+// Weights of the samples that the rows of each side belong to; null, both of them: ones.
+struct SampleWeights {
+  const double *phi = nullptr, *psi = nullptr;
 };
 
-// With z + bias, s = 1 for pairs and -1 else: G = -s sigmoid(-s z).
+// G = w_i exp(z_ij - l_i) + w_j exp(z_ij - m_j) - 2 w_i [i = j], from the log-sum-exps of rows and columns.
 template <class T>
-SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, ScoreOutputs<T> out);
+void softmax_products(const ScoreRows<T>& rows, const double* phi_log_sums, const double* psi_log_sums,
+                      SampleWeights weights, ScoreOutputs<T> out);
+
+struct SigmoidSums {
+  double loss = 0, gradient = 0;  // sum w_ij log(1 + exp(-s z)), sum G
+};
+
+// With z + bias, s = 1 for pairs and -1 else, w_ij = (w_i + w_j) / 2: G = -w_ij s sigmoid(-s z).
+template <class T>
+SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, SampleWeights weights, ScoreOutputs<T> out);
 
 // Exponentials w = exp(z_ij + r_i + c_j), the squares of f; `group` rows that follow each other belong to one input.
 struct ExponentialOptions {
   const double* phi_offsets = nullptr;  // r; null, like c: none, and then z must not overflow
   const double* psi_offsets = nullptr;
   Index group = 1;
-  bool own = true;         // whether a row and itself (i = j) are a pair
-  double pair_factor = 1;  // G = -pair_factor f within an input
+  // Phi and Psi are rows of the same side: i = j is no pair. Where they are also the same rows, each pair of tiles is
+  // made once, and everything goes to the outputs and sums of phi.
+  bool same = false;
+  double pair_factor = 1;           // G = -pair_factor weight_i f within an input
+  const double* weights = nullptr;  // of each row of phi within its input; null: ones
 };
 struct ExponentialSums {
-  double pairs = 0, others = 0;  // sum of f within inputs, sum of w = f^2 between them
+  double pairs = 0, others = 0;  // sum of weight_i f within inputs, sum of w = f^2 between them
 };
 
 // G = w between inputs. phi_sums and psi_sums get G 1 and G^T 1 (null: not wanted).

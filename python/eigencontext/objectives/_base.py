@@ -81,6 +81,7 @@ class Batch:
         dtype = np.result_type(*arrays.values())
         self.dtypes = {name: array.dtype for name, array in arrays.items()}
         self.arrays = {name: array.astype(dtype, copy=False) for name, array in arrays.items()}
+        self._inputs = self.arrays
         self.dtype = dtype
         names = list(arrays)
         self.n = arrays[names[0]].shape[0]
@@ -127,7 +128,7 @@ class Batch:
 
     def scale(self) -> str:
         """The largest absolute value of each input: for messages."""
-        return ", ".join(f"max |{name}| = {np.abs(array).max():.3g}" for name, array in self.arrays.items())
+        return ", ".join(f"max |{name}| = {np.abs(array).max():.3g}" for name, array in self._inputs.items())
 
     def result(self, loss: float, terms: dict[str, float]) -> Result:
         """The result of the call: gradients in the kind and dtype of the inputs, or in the memory that was given."""

@@ -173,6 +173,8 @@ def _write(batch: Batch, name: str, rows: np.ndarray) -> None:
     out = batch.outs[name]
     if out is None:
         return
-    out[...] = rows
-    if not math.isfinite(float(np.sum(out, dtype=np.float64))):
+    with np.errstate(invalid="ignore"):
+        out[...] = rows
+        total = float(np.sum(out, dtype=np.float64))
+    if not math.isfinite(total):
         raise overflow("gradient", batch)

@@ -6,13 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_flag, check_integer, check_number
+from .._arguments import check_choice, check_flag, check_integer, check_number
 from ._base import Batch, FullBatch, Result, RowTerms, check_count, finite_loss, overflow
-from ._kernels import centred, column_means, dual_kernel
-from ._moments import of_batch
+from ._kernels import centred, column_means, combined, dual_kernel, kernel_operator
+from ._moments import Moments, check_moments, of_batch
+from ._pairwise import check_reread, lazy, slices_batch
 from ._svme import covariance_terms
 
 __all__ = ["kise"]
+
+_BLOCK = 1 << 10  # rows that are read together where they are read by slices: several blocks are there at once
 
 
 def centred_rows(batch: Batch, name: str) -> np.ndarray:
@@ -24,27 +27,7 @@ def centred_rows(batch: Batch, name: str) -> np.ndarray:
     return centred(batch.arrays[name], mean)
 
 
-def kise(
-    phi: Any,
-    *,
-    X: Any = None,
-    kernel: str = "rbf",
-    bandwidth: float | None = None,
-    degree: int = 3,
-    coef0: float = 1.0,
-    dual: str = "raw",
-    labels: Any = None,
-    teacher: Any = None,
-    threshold: float | None = None,
-    relative: bool = False,
-    diagonal: bool = True,
-    alpha: float = 1.0,
-    beta: float = 1.0,
-    eps: float = 1e-4,
-    ddof: int = 1,
-    grad: Any = None,
-    out: Any = None,
-) -> Result:
+class KISE:
     """Kernel-integral single-encoder loss: one encoder learns the contexture of a dual kernel.
 
     L = [ (||B||_F^2 - <B, K B>/N)/(N d) + alpha L_std + beta L_cov ] / (1 + alpha + beta), B = H Phi, K the dual
@@ -54,7 +37,8 @@ def kise(
     Parameters
     ----------
     phi : array (N, d)
-        Embeddings, float32 or float64 (float16 is computed in float32), any strides; used as given. N > ddof.
+        Embeddings, float32 or float64 (float16 is computed in float32), any strides; used as given. N > ddof. An object
+        with len and slicing is read 1024 rows at a time, for a raw kernel of an array X or of another such object.
     X : array (N, p), optional
         The inputs, for a kernel; exactly one of X, labels and teacher is given.
     kernel, bandwidth, degree, coef0
@@ -76,6 +60,8 @@ def kise(
         Weights of the variance and covariance terms, >= 0.
     eps, ddof : float, int
         Inside the square root, and what is taken off N; the authors' 1e-4 and 1.
+    weights : array-like (N,), optional
+        Sample weights of the data term, normalised to sum 1: <b_i, b_i - (K B)_i/N> counts w_i in place of 1/N.
     grad : sequence of str, optional
         ("phi",) by default; () for the value alone.
     out : array, optional
@@ -99,7 +85,9 @@ def kise(
     -----
     Cost: N^2 (p + 2 d) flops for a raw kernel (each pair of tiles is made once), twice that and two sweeps of N^2 p in
     float64 for the walk; O(N d) for labels, O(N d r) for r functions of a teacher. Memory beyond the gradient: 2 N d
-    (the walk: 4 N d), the rows of X, and a tile a thread.
+    (the walk: 4 N d), the rows of X, and a tile a thread. Weights: one more product, in the same sweep. Rows read by
+    slices: twice the scores, and nothing of size N beyond the gradient. Labels and linear or teacher kernels also come
+    from chunks in two sweeps: `kise.from_moments`.
 
     References
     ----------
@@ -114,36 +102,230 @@ def kise(
     >>> r.grad_phi.shape, sorted(r.terms)
     ((300, 2), ['cov', 'data', 'std'])
     """
-    alpha, beta = check_number(alpha, "alpha", 0.0), check_number(beta, "beta", 0.0)
-    eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
-    check_flag(diagonal, "diagonal")
-    batch = Batch({"phi": phi}, grad=grad, out=out)
-    check_count(batch.n, ddof + 1, f"N - {ddof} divides")
-    check_count(batch.n, 1 if diagonal else 2, "N - 1 divides")
-    options = {"kernel": kernel, "bandwidth": bandwidth, "degree": degree, "coef0": coef0}
-    K = dual_kernel(batch.n, batch.dtype, X, labels, teacher, dual, options, threshold, relative)
-    B = centred_rows(batch, "phi")
+
+    def __call__(
+        self,
+        phi: Any,
+        *,
+        X: Any = None,
+        kernel: str = "rbf",
+        bandwidth: float | None = None,
+        degree: int = 3,
+        coef0: float = 1.0,
+        dual: str = "raw",
+        labels: Any = None,
+        teacher: Any = None,
+        threshold: float | None = None,
+        relative: bool = False,
+        diagonal: bool = True,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        eps: float = 1e-4,
+        ddof: int = 1,
+        weights: Any = None,
+        grad: Any = None,
+        out: Any = None,
+    ) -> Result:
+        alpha, beta = check_number(alpha, "alpha", 0.0), check_number(beta, "beta", 0.0)
+        eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
+        check_flag(diagonal, "diagonal")
+        options = {"kernel": kernel, "bandwidth": bandwidth, "degree": degree, "coef0": coef0}
+        check_reread(phi, "phi")
+        check_reread(X, "X")
+        if lazy(phi) or lazy(X):
+            others = (labels, teacher, weights)
+            if X is None or dual != "raw" or not diagonal or any(v is not None for v in others):
+                raise ValueError(
+                    "phi, X: got rows to be read by slices; allowed: with X, a raw kernel and its diagonal, without "
+                    "weights (labels and teacher: kise.from_moments)"
+                )
+            return sliced_kise(phi, X, options, (alpha, beta, eps, ddof), grad, out)
+        batch = Batch({"phi": phi}, weights=weights, grad=grad, out=out)
+        check_count(batch.n, ddof + 1, f"N - {ddof} divides")
+        check_count(batch.n, 1 if diagonal else 2, "N - 1 divides")
+        K = dual_kernel(batch.n, batch.dtype, X, labels, teacher, dual, options, threshold, relative)
+        B = centred_rows(batch, "phi")
+        divisor = batch.n - (not diagonal)
+        if batch.weights is None:
+            KB = _times(K, B, diagonal)
+            batch.arrays = {"phi": B, "psi": KB}
+            full = _agreement_with(batch, alpha, beta, eps, ddof, divisor)
+        else:
+            full = _weighted(batch, K, B, diagonal, alpha, beta, eps, ddof, divisor)
+        full.into(batch)
+        return batch.result(full.loss, full.terms)
+
+    def from_moments(
+        self,
+        acc: Moments,
+        *,
+        kernel: str = "labels",
+        threshold: float | None = None,
+        relative: bool = False,
+        alpha: float = 1.0,
+        beta: float = 1.0,
+        eps: float = 1e-4,
+        ddof: int = 1,
+    ) -> FullBatch:
+        """The value and gradient of the dual kernels that are inner products, from chunks of phi and of their features.
+
+        Parameters
+        ----------
+        acc : Moments
+            ``Moments(d, objective="kise", d_psi=m)``, fed with chunks of phi and of psi (n, m): the classes' indicators
+            (one-hot rows), a teacher's embeddings, or any features Z; so is ``.grad(phi, psi)``.
+        kernel : str
+            "labels", "teacher" (both as in `kise`), or "linear": k(i, j) = <z_i, z_j>, as Z is centred.
+        threshold, relative, alpha, beta, eps, ddof
+            As in `kise`.
+
+        Examples
+        --------
+        >>> import numpy as np, eigencontext as ec
+        >>> rng = np.random.default_rng(0)
+        >>> phi, y = rng.standard_normal((90, 2)), np.arange(90) % 3
+        >>> acc = ec.objectives.Moments(2, objective="kise", d_psi=3)
+        >>> for rows in np.array_split(np.arange(90), 4):
+        ...     acc.update(phi[rows], np.eye(3)[y[rows]])
+        >>> full = ec.objectives.kise.from_moments(acc)
+        >>> bool(np.isclose(full.loss, ec.objectives.kise(phi, labels=y).loss))
+        True
+        """
+        check_moments(acc, "kise")
+        alpha, beta = check_number(alpha, "alpha", 0.0), check_number(beta, "beta", 0.0)
+        eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
+        check_choice(kernel, "kernel", ("labels", "teacher", "linear"))
+        check_count(acc.n, ddof + 1, f"N - {ddof} divides")
+        n, d, norm = acc.n, acc.d, 1.0 + alpha + beta
+        T = _feature_metric(acc, kernel, threshold, check_flag(relative, "relative"))
+        pp, TC = acc.sums["pp"], T @ acc.sums["pq"].T
+        data = float(np.trace(pp) - np.einsum("ij,ji->", acc.sums["pq"], TC) / n) / (n * d)
+        full = _with_regulariser(acc, data, alpha, beta, eps, ddof)
+        f = 2.0 / (n * d * norm)
+        full.rows["phi"].phi = (f, 0.0, 0.0)
+        full.rows["phi"].Q = np.ascontiguousarray(-f / n * TC)
+        full.same_width, full.differentiable = False, ("phi",)
+        return full
+
+
+def _feature_metric(acc: Moments, kernel: str, threshold: float | None, relative: bool) -> np.ndarray:
+    """T with K = Z T Z^T, Z the centred features."""
+    if kernel != "teacher" and threshold is not None:
+        raise ValueError(f"threshold: got {threshold!r}; allowed: None, except for kernel='teacher'")
+    if kernel == "linear":
+        return np.eye(acc.d_psi)
+    n = acc.n
+    if kernel == "labels":
+        share = acc.mean_psi
+        # the entries of indicators are 0 or 1, and one of a row is 1
+        if abs(share.sum() - 1) > 1e-6 or not np.allclose(
+            np.diag(acc.sums["qq"]), n * share * (1 - share), atol=1e-3 * n
+        ):
+            raise ValueError(
+                "acc: got psi that are no indicators of classes; allowed: one-hot rows for kernel='labels'"
+            )
+        counts = np.rint(n * share)
+        if (counts < 2).any():
+            c = int(np.argmax(counts < 2))
+            raise ValueError(f"acc: got class {c} {int(counts[c])} times; allowed: every class at least twice")
+        return np.diag(n / counts)
+    squares, V = np.linalg.eigh(acc.sums["qq"])
+    kept = squares > acc.precision * max(n, acc.d_psi) * squares[-1]
+    if not kept.any():
+        raise ValueError("acc: got a teacher whose rows are all equal; allowed: an embedding that varies")
+    s = np.sqrt(np.where(kept, squares, 1.0))
+    if threshold is None:
+        r = s / s[kept].max()
+    else:
+        threshold = check_number(threshold, "threshold", 0, open_low=True)
+        r = ((s / s[kept].max() if relative else s) >= threshold).astype(np.float64)
+        if not (kept & (r > 0)).any():
+            raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[kept].max():g}")
+    return (V * np.where(kept, n * (r / s) ** 2, 0.0)) @ V.T
+
+
+def _times(K: Any, B: np.ndarray, diagonal: bool) -> np.ndarray:
     KB = K.times(B)
     if not diagonal:
         KB -= K.diagonal().astype(B.dtype)[:, None] * B
-    batch.arrays = {"phi": B, "psi": KB}
-    full = _agreement_with(batch, alpha, beta, eps, ddof, batch.n - (not diagonal))
-    full.into(batch)
-    return batch.result(full.loss, full.terms)
+    return KB
+
+
+def _with_regulariser(acc: Moments, data: float, alpha: float, beta: float, eps: float, ddof: int) -> FullBatch:
+    """The loss from its data term, and the regulariser's rows of the gradient."""
+    rows, norm = acc.n - ddof, 1.0 + alpha + beta
+    with np.errstate(over="ignore", invalid="ignore"):
+        std, cov, by_std, by_cov = covariance_terms(acc.sums["pp"] / rows, eps, rows)
+        loss = (data + alpha * std + beta * cov) / norm
+        G = (beta * by_cov + alpha * np.diag(by_std)) / norm
+    means = (acc.mean_phi, acc.mean_psi)
+    return FullBatch(loss, {"data": data, "std": std, "cov": cov}, acc.n, {"phi": RowTerms(P=G)}, means)
 
 
 def _agreement_with(batch: Batch, alpha: float, beta: float, eps: float, ddof: int, divisor: int) -> FullBatch:
     """The loss and its gradient rows from B and K B: every sum it needs is a moment of these two."""
     acc = of_batch(batch, "svme")
-    n, d, rows, norm = acc.n, acc.d, acc.n - ddof, 1.0 + alpha + beta
-    pp = acc.sums["pp"]
-    data = float(np.trace(pp) - acc.sums["products"].sum() / divisor) / (n * d)
-    with np.errstate(over="ignore", invalid="ignore"):
-        std, cov, by_std, by_cov = covariance_terms(pp / rows, eps, rows)
-        loss = (data + alpha * std + beta * cov) / norm
-        G = (beta * by_cov + alpha * np.diag(by_std)) / norm
+    n, d = acc.n, acc.d
+    data = float(np.trace(acc.sums["pp"]) - acc.sums["products"].sum() / divisor) / (n * d)
+    full = _with_regulariser(acc, data, alpha, beta, eps, ddof)
+    finite_loss(batch, full.loss)
+    f = 2.0 / (n * d * (1.0 + alpha + beta))
+    full.rows["phi"].phi, full.rows["phi"].psi = (f, 0.0, 0.0), (-f / divisor, 0.0, 0.0)
+    return full
+
+
+def _weighted(
+    batch: Batch, K: Any, B: np.ndarray, diagonal: bool, alpha: float, beta: float, eps: float, ddof: int, divisor: int
+) -> FullBatch:
+    """The same with weights D (of mean 1) in the data term, tr B^T D (B - K B/N): its gradient has (D K + K D) B."""
+    assert batch.weights is not None
+    n, d = B.shape
+    w = (batch.weights * (n / batch.weights.sum()))[:, None]
+    WB = (w * B).astype(B.dtype)
+    both = _times(K, np.concatenate([B, WB], axis=1), diagonal)
+    V = (WB - (w * both[:, :d] + both[:, d:]) / (2 * divisor)).astype(B.dtype)
+    data = float(np.einsum("ij,ij->", WB, B - both[:, :d] / divisor, dtype=np.float64)) / (n * d)
+    batch.arrays, batch.weights = {"phi": B, "psi": V}, None
+    full = _with_regulariser(of_batch(batch, "svme"), data, alpha, beta, eps, ddof)
+    finite_loss(batch, full.loss)
+    full.rows["phi"].psi = (2.0 / (n * d * (1.0 + alpha + beta)), 0.0, 0.0)
+    return full
+
+
+def sliced_kise(
+    phi: Any, X: Any, options: dict, numbers: tuple[float, float, float, int], grad: Any, out: Any
+) -> Result:
+    """KISE of a raw kernel with phi and X read by slices: blocks of rows against blocks of rows."""
+    alpha, beta, eps, ddof = numbers
+    batch, (side,) = slices_batch({"phi": phi}, grad, out)
+    n, d = batch.n, side.width
+    check_count(n, ddof + 1, f"N - {ddof} divides")
+    if len(X) != n:
+        raise ValueError(f"X: got {len(X)} rows; allowed: {n}, as phi has")
+    if options["kernel"] == "polynomial":
+        raise ValueError("kernel: got 'polynomial' with rows read by slices; allowed: rbf, laplacian, cosine")
+    acc, target = Moments(d, "svme"), batch.outs["phi"]
+    for _, rows in side.pieces(_BLOCK):
+        acc.update(rows, rows)
+    side.centre(acc.mean_phi)
+    f, total, mean = 2.0 / (n * d * (1.0 + alpha + beta)), 0.0, np.zeros(d)
+    full = _with_regulariser(acc, 0.0, alpha, beta, eps, ddof)
+    terms = RowTerms(P=full.rows["phi"].P, phi=(f, 0.0, 0.0), psi=(-f / n, 0.0, 0.0))
+    for at, B in side.pieces(_BLOCK):
+        KB = sum(kernel_operator(X[at], X[other], options, batch.dtype).matmat(C) for other, C in side.pieces(_BLOCK))
+        total += float(np.einsum("ij,ij->", B, KB, dtype=np.float64))
+        if target is not None:
+            target[at] = combined(terms, B, KB)
+            mean += column_means(target[at]) * (len(B) / n)
+    data = float(np.trace(acc.sums["pp"]) - total / n) / (n * d)
+    loss = full.loss + data / (1.0 + alpha + beta)
     finite_loss(batch, loss)
-    f = 2.0 / (n * d * norm)
-    terms = RowTerms(P=G, phi=(f, 0.0, 0.0), psi=(-f / divisor, 0.0, 0.0))
-    means = (acc.mean_phi, acc.mean_psi)
-    return FullBatch(loss, {"data": data, "std": std, "cov": cov}, n, {"phi": terms}, means)
+    if target is not None:
+        if not np.isfinite(mean).all():
+            raise overflow("gradient", batch)
+        for at, _ in side.pieces(_BLOCK):
+            target[at] -= mean
+    return batch.result(loss, full.terms | {"data": data})
+
+
+kise = KISE()

@@ -26,6 +26,7 @@ _NEEDS: dict[str, tuple[int, str]] = {
     "barlow_twins": (_PQ | _SQUARES, ""),
     "rayleigh": (_PP | _PAIRS, ""),
     "correlation": (_PP | _PQ | _QQ, ""),
+    "kise": (_PP | _PQ | _QQ, ""),
     "supervised_mse": (_PP | _PQ | _SQUARES, ""),
     "low_rank": (_PP | _QQ | _PAIRS, "dots"),
     "nested_low_rank": (_PP | _QQ | _PAIRS, "levels"),
@@ -49,10 +50,10 @@ class Moments:
         The width of phi (of the views, for spectral_contrastive).
     objective : str
         The objective that will be asked: it decides which sums are kept. One of 'svme', 'spectral_noncontrastive',
-        'vicreg', 'barlow_twins', 'rayleigh', 'correlation', 'supervised_mse', 'low_rank', 'nested_low_rank',
+        'vicreg', 'barlow_twins', 'rayleigh', 'correlation', 'kise', 'supervised_mse', 'low_rank', 'nested_low_rank',
         'spectral_contrastive'.
     d_psi : int, optional
-        The width of psi where it is not d (correlation; the targets of supervised_mse).
+        The width of psi where it is not d (correlation; the targets of supervised_mse; the features of kise).
 
     Attributes
     ----------
@@ -87,7 +88,7 @@ class Moments:
         self.d = check_integer(d, "d", 1)
         self.objective = check_choice(objective, "objective", _NEEDS)
         self.d_psi = self.d if d_psi is None else check_integer(d_psi, "d_psi", 1)
-        if self.d_psi != self.d and objective not in ("correlation", "supervised_mse"):
+        if self.d_psi != self.d and objective not in ("correlation", "kise", "supervised_mse"):
             raise ValueError(f"d_psi: got {d_psi}; allowed: d = {d} for {objective}")
         self._flags, self._extra = _NEEDS[objective]
         self._centre: tuple[np.ndarray, np.ndarray] | None = None

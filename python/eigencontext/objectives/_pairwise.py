@@ -23,28 +23,29 @@ _BLOCK = 1 << 12  # rows that are read together where they are read by slices
 class _Side:
     """The rows of one side: those of an array, or read from an object with len and slicing whenever they are needed."""
 
-    def __init__(self, name: str, source: Any, width: int, lazy: bool):
-        self.name, self.source, self.width, self.lazy = name, source, width, lazy
-        self.n = len(source)
+    def __init__(self, name: str, source: Any, shape: tuple[int, ...], lazy: bool):
+        self.name, self.source, self.shape, self.lazy = name, source, shape, lazy
+        self.width, self.group = shape[-1], math.prod(shape[:-1])  # the rows of an input are its views
+        self.n = len(source) * self.group
         self.mean: np.ndarray | None = None
         self.dtype: Any = None
 
     def rows(self, begin: int, end: int) -> np.ndarray:
-        piece = self.source[begin:end]
+        first, last = begin // self.group, -(-end // self.group)
+        piece = self.source[first:last]
         if self.lazy:
-            piece = embedding(piece, self.name)
-            shape = (min(end, self.n) - begin, self.width)
-            if piece.shape != shape:
-                raise ValueError(f"{self.name}[{begin}:{end}]: got shape {piece.shape}; allowed: {shape}")
-            check_finite(piece, f"{self.name}[{begin}:{end}]")
+            piece = read_rows(piece, f"{self.name}[{first}:{last}]", (min(last, len(self.source)) - first, *self.shape))
+        if self.group > 1:
+            piece = piece.reshape(-1, self.width)[begin - first * self.group : end - first * self.group]
         if self.mean is not None:
             piece = centred(piece, self.mean)
         return piece if self.dtype is None else piece.astype(self.dtype, copy=False)
 
-    def pieces(self):
+    def pieces(self, step: int = _PIECE):
         """(slice, rows) a few thousand rows at a time."""
-        for begin in range(0, self.n, _PIECE):
-            yield slice(begin, begin + _PIECE), self.rows(begin, begin + _PIECE)
+        for begin in range(0, self.n, step):
+            end = min(begin + step, self.n)
+            yield slice(begin, end), self.rows(begin, end)
 
     def squares(self) -> np.ndarray:
         """|row|^2 in float64."""
@@ -55,7 +56,25 @@ class _Side:
         self.mean = mean
 
 
-def _lazy(a: Any) -> bool:
+def read_rows(piece: Any, name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """What a slice of an object returned, checked."""
+    piece = embedding(piece, name, len(shape))
+    if piece.shape != shape:
+        raise ValueError(f"{name}: got shape {piece.shape}; allowed: {shape}")
+    check_finite(piece, name)
+    return piece
+
+
+def check_reread(a: Any, name: str) -> None:
+    """TypeError for what can be read once."""
+    if isinstance(a, Iterator):
+        raise TypeError(
+            f"{name}: got a {type(a).__name__}, which can be read once; allowed: an array, or an object with len "
+            "and slicing, since every row meets every other"
+        )
+
+
+def lazy(a: Any) -> bool:
     """Whether rows are to be read by slices, as they are needed: no array, but something with len and slicing."""
     if isinstance(a, (np.ndarray, list, tuple)) or hasattr(a, "columns") or hasattr(a, "__array_interface__"):
         return False
@@ -64,24 +83,27 @@ def _lazy(a: Any) -> bool:
     return hasattr(a, "__len__") and hasattr(a, "__getitem__")
 
 
-def _batch(inputs: dict[str, Any], grad: Any, out: Any) -> tuple[Batch, tuple[_Side, _Side]]:
+def slices_batch(
+    inputs: dict[str, Any], grad: Any, out: Any, weights: Any = None, ndim: int = 2
+) -> tuple[Batch, tuple[_Side, ...]]:
     """The checked batch and its sides; for rows that are read by slices the batch holds their first row, n times."""
     stand_ins = {}
     for name, a in inputs.items():
-        if isinstance(a, Iterator):
-            raise TypeError(
-                f"{name}: got a {type(a).__name__}, which can be read once; allowed: an array, or an object with len "
-                "and slicing, since every row meets every other"
-            )
-        lazy = _lazy(a) and len(a) > 0
-        stand_ins[name] = np.broadcast_to(first := embedding(a[0:1], name), (len(a), first.shape[1])) if lazy else a
-    batch = Batch(stand_ins, grad=grad, out=out)
+        check_reread(a, name)
+        if by_slices := lazy(a) and len(a) > 0:
+            first = embedding(a[0:1], name, ndim)
+        stand_ins[name] = np.broadcast_to(first, (len(a), *first.shape[1:])) if by_slices else a
+    batch = Batch(stand_ins, ndim=dict.fromkeys(inputs, ndim), weights=weights, grad=grad, out=out)
     sides = []
     for name, a in inputs.items():
-        lazy = stand_ins[name] is not a
-        array = batch.arrays[name]
-        sides.append(_Side(name, a if lazy else array, array.shape[1], lazy))
-    return batch, (sides[0], sides[1])
+        array, by_slices = batch.arrays[name], stand_ins[name] is not a
+        sides.append(_Side(name, a if by_slices else array, array.shape[1:], by_slices))
+    return batch, tuple(sides)
+
+
+def _sample_weights(batch: Batch) -> np.ndarray | None:
+    """The weights with mean 1, float64; None: ones."""
+    return None if batch.weights is None else batch.weights * (batch.n / batch.weights.sum())
 
 
 class _Scores:
@@ -103,13 +125,15 @@ class _Scores:
         phi.dtype = psi.dtype = self.dtype
 
     def blocks(self):
-        """What the engine is handed, rows of phi against rows of psi, and which they are; arrays are one block."""
-        lazy = self.phi.lazy or self.psi.lazy
-        step = _BLOCK if lazy else max(self.phi.n, self.psi.n)
+        """What the engine is handed, rows of phi against rows of psi, and which they are; arrays are one block.
+
+        One side against itself: each pair of blocks once.
+        """
+        step = _BLOCK if self.phi.lazy or self.psi.lazy else max(self.phi.n, self.psi.n)
         for i in range(0, self.phi.n, step):
-            rows = self.phi.rows(i, i + step)
-            for j in range(0, self.psi.n, step):
-                columns = rows if self.psi is self.phi and j == i else self.psi.rows(j, j + step)
+            rows = self.phi.rows(i, min(i + step, self.phi.n))
+            for j in range(i if self.psi is self.phi else 0, self.psi.n, step):
+                columns = rows if self.psi is self.phi and j == i else self.psi.rows(j, min(j + step, self.psi.n))
                 yield (rows, columns, i, j, self.scale), slice(i, i + step), slice(j, j + step)
 
     def zeros(self, out: np.ndarray | None, side: _Side, wanted: bool) -> np.ndarray | None:
@@ -142,9 +166,10 @@ def _finish(batch: Batch, name: str, product: np.ndarray | None, factor: float) 
     out = batch.outs[name]
     if out is None or product is None:
         return
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         np.multiply(product, factor, out=out, casting="same_kind")
-    if not math.isfinite(float(np.sum(out, dtype=np.float64))):
+        total = float(np.sum(out, dtype=np.float64))
+    if not math.isfinite(total):
         raise overflow("gradient", batch)
 
 
@@ -164,7 +189,9 @@ def _number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and getattr(value, "ndim", None) == 0 else value
 
 
-def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, out: Any = None) -> Result:
+def info_nce(
+    phi: Any, psi: Any, *, temperature: Any = 0.07, weights: Any = None, grad: Any = None, out: Any = None
+) -> Result:
     """InfoNCE, two-sided (CLIP's loss): each row finds its partner among all the others.
 
     With logits Z = Phi Psi^T/T, L = -(1/(2N)) sum_i [log softmax_j(Z_ij)]_(j = i) + the same over columns: half the sum
@@ -178,6 +205,8 @@ def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, o
         time, psi once a sweep for every 4096 rows of phi.
     temperature : float
         T > 0.
+    weights : array-like (N,), optional
+        Sample weights, normalised to sum 1: of the cross-entropies of each pair (all rows stay candidates).
     grad : sequence of str, optional
         Whose gradients are wanted, of "phi", "psi", "temperature"; all by default.
     out : dict or tuple of arrays, optional
@@ -192,7 +221,7 @@ def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, o
     Raises
     ------
     ValueError
-        Shapes that do not agree, T <= 0, NaN or inf.
+        Shapes that do not agree, T <= 0, NaN or inf, weights that are negative or all zero.
     TypeError
         Embeddings that are not floating point, or not on the CPU; an iterator, which can be read once.
     OverflowError
@@ -218,14 +247,15 @@ def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, o
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("temperature",))
-    batch, sides = _batch({"phi": phi, "psi": psi}, arrays, out)
-    n = batch.n
-    s = _Scores(batch, *sides, 1.0 / T)
+    batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    n, w = batch.n, _sample_weights(batch)
+    s = _Scores(batch, a, b, 1.0 / T)
     tops, sums, pair = np.full((2, n), -np.inf), np.zeros((2, n)), np.empty(n)
     for rows, i, j in s.blocks():
         _core.log_sums(*rows, tops[0, i], sums[0, i], tops[1, j], sums[1, j], pair[i])
     log_sums = tops + np.log(sums)
-    terms = {name: float((log_sums[k] - pair).mean()) for k, name in enumerate(("phi", "psi"))}
+    share = np.full(n, 1 / n) if w is None else w / n
+    terms = {name: float(share @ (log_sums[k] - pair)) for k, name in enumerate(("phi", "psi"))}
     loss = (terms["phi"] + terms["psi"]) / 2
     finite_loss(batch, loss)
     grads: dict[str, float | None] = {"temperature": None}
@@ -233,7 +263,7 @@ def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, o
         H = s.zeros(batch.outs["phi"], s.phi, "phi" in arrays or bool(numbers))
         K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
         for rows, i, j in s.blocks():
-            _core.softmax_products(*rows, log_sums[0, i], log_sums[1, j], _at(H, i), _at(K, j))
+            _core.softmax_products(*rows, log_sums[0, i], log_sums[1, j], _at(w, i), _at(w, j), _at(H, i), _at(K, j))
         factor = 1.0 / (2 * n * T)
         if numbers:
             grads["temperature"] = -factor / T * _dots(s.phi, H)
@@ -242,7 +272,16 @@ def info_nce(phi: Any, psi: Any, *, temperature: Any = 0.07, grad: Any = None, o
     return _result(batch, loss, terms, grads)
 
 
-def sigmoid(phi: Any, psi: Any, *, t: Any = 10.0, b: Any = -10.0, grad: Any = None, out: Any = None) -> Result:
+def sigmoid(
+    phi: Any,
+    psi: Any,
+    *,
+    t: Any = 10.0,
+    b: Any = -10.0,
+    weights: Any = None,
+    grad: Any = None,
+    out: Any = None,
+) -> Result:
     """Sigmoid loss (SigLIP): every pair of rows is a binary decision, partners or not.
 
     L = (1/N) sum_i sum_j log(1 + exp(-z_ij Z_ij)), Z = t Phi Psi^T + b, z = +1 for i = j and -1 else.
@@ -254,6 +293,8 @@ def sigmoid(phi: Any, psi: Any, *, t: Any = 10.0, b: Any = -10.0, grad: Any = No
         (the authors normalise them).
     t, b : float
         Scale and bias; the authors start at 10 and -10 (and learn log t).
+    weights : array-like (N,), optional
+        Sample weights, normalised to sum 1: a decision on rows i and j counts (w_i + w_j)/2 in place of 1/N.
     grad : sequence of str, optional
         Whose gradients are wanted, of "phi", "psi", "t", "b"; all by default.
     out : dict or tuple of arrays, optional
@@ -286,13 +327,13 @@ def sigmoid(phi: Any, psi: Any, *, t: Any = 10.0, b: Any = -10.0, grad: Any = No
     """
     t, b = check_number(_number(t), "t"), check_number(_number(b), "b")
     arrays, numbers = _with_numbers(grad, ("phi", "psi"), ("t", "b"))
-    batch, sides = _batch({"phi": phi, "psi": psi}, arrays, out)
-    s = _Scores(batch, *sides, t, abs(b))
+    batch, (left, right) = slices_batch({"phi": phi, "psi": psi}, arrays, out, weights)
+    s, w = _Scores(batch, left, right, t, abs(b)), _sample_weights(batch)
     H = s.zeros(batch.outs["phi"], s.phi, "phi" in arrays or "t" in numbers)
     K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
     total = gradient = 0.0
     for rows, i, j in s.blocks():
-        part = _core.sigmoid_products(*rows, b, _at(H, i), _at(K, j))
+        part = _core.sigmoid_products(*rows, b, _at(w, i), _at(w, j), _at(H, i), _at(K, j))
         total, gradient = total + part[0], gradient + part[1]
     loss = total / batch.n
     finite_loss(batch, loss)
@@ -323,14 +364,18 @@ class _Exponential:
     def distance(self) -> bool:
         return self.offsets[0] is not None
 
-    def products(self, group: int, own: bool, pair_factor: float, outs, sums) -> tuple[float, float]:
+    def products(self, pair_factor: float, weights: np.ndarray | None, outs, sums) -> tuple[float, float]:
         """The sums of f within inputs and of f^2 between them; adds G Psi, G^T Phi to `outs`, G 1, G^T 1 to `sums`."""
-        pairs = others = 0.0
+        same, group, pairs, others = self.s.phi is self.s.psi, self.s.phi.group, 0.0, 0.0
         for rows, i, j in self.s.blocks():
+            own = same and i == j
             offsets = (_at(self.offsets[0], i), _at(self.offsets[1], j))
             out, total = (_at(outs[0], i), _at(outs[1], j)), (_at(sums[0], i), _at(sums[1], j))
-            part = _core.exponential_products(*rows, *offsets, group, own, pair_factor, *out, *total)
-            pairs, others = pairs + part[0], others + part[1]
+            if own:
+                out, total = (out[0], None), (total[0], None)
+            part = _core.exponential_products(*rows, *offsets, group, own, pair_factor, _at(weights, i), *out, *total)
+            times = 2 if same and not own else 1
+            pairs, others = pairs + times * part[0], others + times * part[1]
         return pairs, others
 
 
@@ -367,7 +412,14 @@ def _refuse_overflow(batch: Batch, s: _Scores, T: float, own: bool) -> None:
 
 
 def exponential_low_rank(
-    phi: Any, psi: Any, *, temperature: Any = 1.0, form: str = "dot", grad: Any = None, out: Any = None
+    phi: Any,
+    psi: Any,
+    *,
+    temperature: Any = 1.0,
+    form: str = "dot",
+    weights: Any = None,
+    grad: Any = None,
+    out: Any = None,
 ) -> Result:
     """Low-rank loss with an exponential in place of the dot product: a positive model of the density ratio.
 
@@ -383,6 +435,8 @@ def exponential_low_rank(
         T > 0.
     form : str
         "dot" or "distance".
+    weights : array-like (N,), optional
+        Sample weights, normalised to sum 1: of the first term.
     grad : sequence of str, optional
         Whose gradients are wanted, of "phi" and "psi"; both by default.
     out : dict or tuple of arrays, optional
@@ -420,14 +474,14 @@ def exponential_low_rank(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
-    batch, sides = _batch({"phi": phi, "psi": psi}, grad, out)
+    batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
     n = batch.n
     check_count(n, 2, "N - 1 divides")
-    e = _exponential(batch, *sides, form, T)
+    e = _exponential(batch, a, b, form, T)
     wanted = [batch.outs[name] is not None for name in ("phi", "psi")]
     products = [e.s.zeros(batch.outs["phi"], e.s.phi, wanted[0]), e.s.zeros(batch.outs["psi"], e.s.psi, wanted[1])]
     sums = [np.zeros(n) if e.distance and w else None for w in wanted]
-    own, others = e.products(1, True, n - 1.0, products, sums)
+    own, others = e.products(n - 1.0, _sample_weights(batch), products, sums)
     terms = {"data": own / n, "pairs": others / (n * (n - 1))}
     loss = -2 * terms["data"] + terms["pairs"]
     finite_loss(batch, loss)
@@ -448,7 +502,7 @@ def _finish_exponential(batch: Batch, name: str, side: _Side, product: np.ndarra
 
 
 def exponential_spectral_contrastive(
-    views: Any, *, temperature: Any = 1.0, form: str = "dot", grad: Any = None, out: Any = None
+    views: Any, *, temperature: Any = 1.0, form: str = "dot", weights: Any = None, grad: Any = None, out: Any = None
 ) -> Result:
     """Spectral contrastive loss with an exponential in place of the dot product.
 
@@ -458,9 +512,12 @@ def exponential_spectral_contrastive(
     Parameters
     ----------
     views : array (N, r, d)
-        Embeddings of r >= 2 views of each of N >= 2 inputs.
+        Embeddings of r >= 2 views of each of N >= 2 inputs; as in `info_nce`, an object with len and slicing is read a
+        block at a time.
     temperature, form
         As in `exponential_low_rank`.
+    weights : array-like (N,), optional
+        Weights of the inputs in the first term, normalised to sum 1.
     grad : sequence of str, optional
         ("views",) by default; () for the value alone.
     out : array, optional
@@ -478,7 +535,7 @@ def exponential_spectral_contrastive(
 
     Notes
     -----
-    Cost: 4 (N r)^2 d flops, one sweep. Memory: as in `exponential_low_rank`.
+    Cost: 3 (N r)^2 d flops, one sweep: each pair of rows is scored once. Memory: as in `exponential_low_rank`.
 
     References
     ----------
@@ -492,20 +549,19 @@ def exponential_spectral_contrastive(
     """
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
-    batch = Batch({"views": views}, ndim={"views": 3}, grad=grad, out=out)
+    batch, (side,) = slices_batch({"views": views}, grad, out, weights, ndim=3)
     n, r, d = batch.arrays["views"].shape
     check_views(n, r)
-    side = _Side("views", batch.arrays["views"].reshape(n * r, d), d, lazy=False)
     e = _exponential(batch, side, side, form, T)
-    wanted = batch.outs["views"] is not None
-    product = e.s.zeros(None, side, wanted)
-    sums = np.zeros(n * r) if wanted and e.distance else None
-    pair_factor = (n - 1) * r / (r - 1)
-    own, others = e.products(r, False, pair_factor, (product, None), (sums, None))
+    target = batch.outs["views"]
+    product = None if target is None else np.zeros((n * r, d), e.s.dtype)
+    sums = np.zeros(n * r) if target is not None and e.distance else None
+    w = _sample_weights(batch)
+    pairs = None if w is None else np.repeat(w, r)
+    own, others = e.products((n - 1) * r / (r - 1), pairs, (product, product), (sums, sums))
     terms = {"data": own / (n * r * (r - 1)), "pairs": others / (n * (n - 1) * r * r)}
     loss = -2 * terms["data"] + terms["pairs"]
     finite_loss(batch, loss)
-    target = batch.outs["views"]
     if product is not None and target is not None:  # twice: each pair has both orders
         flat_out = np.empty(product.shape, batch.dtype)
         batch.outs["views"] = flat_out
