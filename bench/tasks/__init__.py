@@ -4,6 +4,7 @@ from . import (
     csr_products,
     dense_products,
     dense_svd,
+    encoder,
     imports,
     kernel_pca,
     neighbors,
@@ -24,6 +25,7 @@ MODULES = (
     sparse_svd,
     kernel_pca,
     neighbors,
+    encoder,
     rpcholesky,
     objectives,
 )
