@@ -81,7 +81,7 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
     found: dict[str, tuple[Callable[..., Any], str, dict[str, bool]]] = {}
     for name in contexts.__all__:
         function = getattr(contexts, name)
-        if not inspect.isfunction(function):
+        if not inspect.isfunction(function) or inspect.signature(function).return_annotation != "Context":
             continue
         first, *others = inspect.signature(function).parameters.values()
         keys = {p.name: p.default is p.empty for p in others if _is_scalar(p)}

@@ -7,9 +7,13 @@ from ._base import Context
 from ._counts import counts, graph
 from ._kernel import kernel
 from ._labels import labels
+from ._loss import loss_operator
+from ._masked import masked_kernel, masked_neighbors
 from ._mixture import minmax_weights, mixture
 from ._neighbors import neighbors
 from ._operator import operator
+from ._pairs import lagged, pairs
+from ._teacher import targets, teacher
 
 __all__ = [
     "Context",
@@ -17,10 +21,17 @@ __all__ = [
     "graph",
     "kernel",
     "labels",
+    "lagged",
+    "loss_operator",
+    "masked_kernel",
+    "masked_neighbors",
     "minmax_weights",
     "mixture",
     "neighbors",
     "operator",
+    "pairs",
+    "targets",
+    "teacher",
 ]
 
 
