@@ -177,7 +177,9 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
             matrix = sp.csr_array((1.0 - lazy) * matrix + sp.diags_array(loops, format="csr")).astype(matrix.dtype)
         else:
             matrix = ((1.0 - lazy) * matrix + np.diag(loops)).astype(matrix.dtype)
-    return from_counts("graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy, rule=rule)
+    return from_counts(
+        "graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy, rule=rule
+    )
 
 
 def _lazy_rule(matrix: np.ndarray | sp.csr_array, lazy: float) -> Callable[[np.ndarray, int], Conditional]:

@@ -153,7 +153,9 @@ def mixture(contexts: Sequence[Context], weights: Any, p: Any = None) -> Context
     columns = [
         start + member.columns[part[2]] for start, member, part in zip(offsets[:-1], members, parts, strict=True)
     ]
-    rule = MixtureRows(w, [member._conditional.mixed() for member in members], [member.shape[1] for member in members], kept)
+    rule = MixtureRows(
+        w, [member._conditional.mixed() for member in members], [member.shape[1] for member in members], kept
+    )
     blocks = [scaled(M, np.full(len(rows), np.sqrt(share))) for share, (M, _, _) in zip(w, parts, strict=True)]
     return Context(
         "mixture",

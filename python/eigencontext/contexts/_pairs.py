@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_flag, check_integer, check_seed, real_array
+from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
 from ..operators import MEDIAN_ROWS, median_bandwidth, pairwise
 from ._base import Context
 from ._convolution import convolution
@@ -26,10 +26,12 @@ def pairs(
     null: bool = False,
     seed: int = 0,
 ) -> Context:
-    """The context of n observed pairs (x_i, a_i) of any two modalities: x -> a sample that is close -> an a close to it.
+    """The context of n observed pairs (x_i, a_i) of any two modalities: x -> a sample near x -> an a near its own.
 
     W = W_X W_A, both row-normalised rbf kernels over the n samples; every x weighs 1/n. Smoothing shrinks singular
-    values: for unit variance and one dimension each side takes s_1 times 1 / sqrt(1 + h^2 + h^4).
+    values: in one dimension of unit variance each side takes s_1 times about 1 / sqrt(1 + h^2 + h^4).
+    A pair that is far from all others on both sides is nearly a component of its own, with s near 1, and comes first
+    where the bandwidth is too small to reach it: look whether a function lives on single samples (`Spectrum.left`).
 
     Parameters
     ----------
@@ -132,22 +134,24 @@ def _paired(name: str, X: Any, A: Any, bandwidth: Any, null: bool, seed: int, **
     both = bandwidth if isinstance(bandwidth, (tuple, list)) else (bandwidth, bandwidth)
     if len(both) != 2:
         raise ValueError(f"bandwidth: got {len(both)} of them; allowed: one, or one for X and one for A")
-    first, second = (
-        kernel(Z, bandwidth=effective_bandwidth(Z, side, seed) if h == "effective" else h)
-        for side, Z, h in (("X", X, both[0]), ("A", A, both[1]))
-    )
-    widths = (first.bandwidth, second.bandwidth)
-    level = _shuffled(first, A, widths[1], seed) if null else None
+    widths = (_width(both[0], X, "X", seed), _width(both[1], A, "A", seed))
+    first = kernel(X, bandwidth=widths[0])
+    level = None
+    if null:  # s_1 with every x paired with the a of another sample
+        from .._spectrum import spectrum
+
+        shuffled = kernel(A[np.random.default_rng(seed).permutation(len(A))], bandwidth=widths[1])
+        level = float(spectrum(first @ shuffled, k=1, seed=seed).singular_values[0])
     first._output = output_like(like)
+    second = kernel(A, bandwidth=widths[1])
     return convolution(first, second, name=name, bandwidth=widths, null=level, **attributes)
 
 
-def _shuffled(first: Context, A: np.ndarray, bandwidth: float, seed: int) -> float:
-    """s_1 with every x paired with the a of another sample."""
-    from .._spectrum import spectrum
-
-    order = np.random.default_rng(seed).permutation(len(A))
-    return float(spectrum(convolution(first, kernel(A[order], bandwidth=bandwidth)), k=1).singular_values[0])
+def _width(bandwidth: float | str, X: np.ndarray, name: str, seed: int) -> float:
+    if not isinstance(bandwidth, str):
+        return check_number(bandwidth, "bandwidth", 0.0, open_low=True)
+    check_choice(bandwidth, "bandwidth", ("effective", "median"))
+    return effective_bandwidth(X, name, seed) if bandwidth == "effective" else median_bandwidth(X, "rbf", seed)
 
 
 def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:

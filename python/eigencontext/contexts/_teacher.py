@@ -1,4 +1,4 @@
-"""Teachers and regression targets: signed kernels k_X = 1 + sum_i r_i^2 mu_i mu_i^T, which no joint distribution gives."""
+"""Teachers and regression targets: signed kernels k_X = 1 + sum_i r_i^2 mu_i mu_i^T, of no joint distribution."""
 
 from __future__ import annotations
 
@@ -99,12 +99,16 @@ class SignedKernel(Context):
     def __repr__(self) -> str:
         n, d = self.shape
         options = ", ".join(f"{key}={value!r}" for key, value in self._options.items())
-        return f"<eigencontext context {self.name}({options}), a signed kernel of {n} inputs x {d} features, {self.dtype}>"
+        return (
+            f"<eigencontext context {self.name}({options}), a signed kernel of {n} inputs x {d} features, {self.dtype}>"
+        )
 
 
 def require_joint(what: str, ctx: Context) -> None:
     if isinstance(ctx, SignedKernel):
-        raise TypeError(f"{what}: {ctx.name} is a signed kernel and no joint distribution; allowed: contexts that are one")
+        raise TypeError(
+            f"{what}: {ctx.name} is a signed kernel and no joint distribution; allowed: contexts that are one"
+        )
 
 
 def teacher(Z: Any, threshold: float | None = None, relative: bool = False) -> Context:
