@@ -208,7 +208,7 @@ def minmax_weights(weights: Any, losses: Any, eta: float) -> np.ndarray:
     loss = loss / np.abs(loss).max()  # so that no sum overflows; standardising forgets the scale
     z = (loss - loss.mean()) / loss.std()
     with np.errstate(over="ignore"):  # exp(-inf) is 0
-        w = w * np.exp(eta * (z - z[w > 0].max()))
+        w = w * np.exp(eta * np.minimum(z - z[w > 0].max(), 0.0))
     return w / w.sum()
 
 
