@@ -53,8 +53,8 @@ def pairs(
     -------
     Context
         `conditional` takes new x, `sample` returns row numbers of A. Nothing n x n is stored: memory O(n (d + e)). A
-        product costs one with each of the two kernels; making it about 10 of these and, for "effective", 1000 rows of
-        each kernel about 30 times.
+        product costs one with each of the two kernels, making it two or three of these; "effective" about 30 times the
+        product of 1000 rows of each kernel.
 
     Raises
     ------
