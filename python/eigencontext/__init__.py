@@ -43,7 +43,8 @@ from ._plan import Plan, plan  # noqa: E402
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult  # noqa: E402
 
 if _typing.TYPE_CHECKING:
-    from . import contexts, metrics, objectives, sklearn
+    from . import contexts, metrics, objectives
+    from . import sklearn as sklearn
     from . import torch as torch
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
@@ -52,13 +53,13 @@ _LAZY = {
     "contexts": ("contexts", None),
     "metrics": ("metrics", None),
     "objectives": ("objectives", None),
-    "sklearn": ("sklearn", None),
     "concatenate": ("_concatenate", "concatenate"),
     "Concatenation": ("_concatenate", "Concatenation"),
     "spectrum": ("_spectrum", "spectrum"),
     "Spectrum": ("_spectrum", "Spectrum"),
     "load_spectrum": ("_spectrum", "load_spectrum"),
-    "torch": ("torch", None),  # not in __all__: it needs torch
+    "sklearn": ("sklearn", None),  # these two are not in __all__: they need an extra
+    "torch": ("torch", None),
 }
 
 __all__ = [
@@ -81,7 +82,6 @@ __all__ = [
     "randomized_svd",
     "set_num_threads",
     "show_config",
-    "sklearn",
     "spectrum",
     "svd",
     "svds",

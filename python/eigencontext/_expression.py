@@ -85,7 +85,7 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
             continue
         first, *others = inspect.signature(function).parameters.values()
         keys = {p.name: p.default is p.empty for p in others if _is_scalar(p)}
-        if all(p.name in keys or p.default is not p.empty for p in others):
+        if first.annotation != "Context" and all(p.name in keys or p.default is not p.empty for p in others):
             found[name] = function, first.name, keys
     function, first_name, keys = found["kernel"]
     keys = {key: required for key, required in keys.items() if key != "kernel"}

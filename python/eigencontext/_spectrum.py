@@ -15,8 +15,9 @@ from . import metrics
 from ._arguments import check_flag, check_integer, check_seed, output_like
 from ._linalg import svd
 from ._plan import SvdMethod
-from ._results import Callback, ClusterWarning, ConvergenceWarning
+from ._results import Callback, ClusterWarning, ConvergenceWarning, SvdResult
 from .contexts._base import Conditional, Context
+from .contexts._teacher import SignedKernel
 from .operators import Operator, deflated
 
 __all__ = ["Spectrum", "load_spectrum", "spectrum"]
@@ -45,8 +46,10 @@ class Spectrum:
     left, right : ndarray, (n, k) and (m, k)
         The values mu_i(x) and nu_i(a): orthonormal under p_x and p_a, with mean 0. 0 where the input or the context
         value has no mass. Torch tensors where the data of the context are one (NumPy again in a loaded spectrum).
+        Of teacher and targets `right` has no rows.
     residuals : ndarray, (k,)
-        ||M^T u_i - s_i v_i||, computed: each s_i is within it of a singular value.
+        ||M^T u_i - s_i v_i||, computed: each s_i is within it of a singular value. (teacher, targets: that of the
+        embeddings Z, divided by S_1, or by S_i where r_i is 1 or 0.)
     converged : ndarray of bool, (k,)
     p_x, p_a : ndarray
         The marginals, 0 where there is no mass.
@@ -66,7 +69,8 @@ class Spectrum:
         Of the context; what plots and the command line call it.
     conditional : the rule P(.|x) that `transform` uses, or None (saved with ``context=False``)
     folded_right : ndarray or None
-        What that rule is multiplied with in a loaded spectrum of a convolution, in place of `right`.
+        What that rule is multiplied with in place of `right`: in a loaded spectrum of a convolution, of a lazy graph
+        (a column of zeros can't be extended), of teacher and targets.
     """
 
     singular_values: np.ndarray
@@ -88,7 +92,6 @@ class Spectrum:
     floor: float
     name: str = "context"
     conditional: Conditional | None = None
-    #: what the rule of a saved convolution is multiplied with in place of `right`
     folded_right: np.ndarray | None = None
 
     @property
@@ -97,8 +100,10 @@ class Spectrum:
 
     @property
     def extendable(self) -> np.ndarray:
-        """Which functions `transform` can extend: those whose s_i is above the residual floor, (k,) bool."""
-        return self.singular_values > np.maximum(self.floor, self.residuals)
+        """Which functions `transform` can extend: those whose s_i is above the residual floor, (k,) bool. (Of a lazy
+        graph also the eigenvalue of the walk without the lazy step.)"""
+        above = self.singular_values > np.maximum(self.floor, self.residuals)
+        return above if self.folded_right is None else above & self.folded_right.any(axis=0)
 
     def transform(self, X_new: Any) -> np.ndarray:
         """Singular functions at new inputs, mu_i(x) = (1/s_i) sum_a P(a|x) nu_i(a).
@@ -132,7 +137,8 @@ class Spectrum:
         if lost.any():
             warnings.warn(
                 f"transform: {int(lost.sum())} of {self.k} singular values are below their residual floor "
-                f"({self.floor:.1e}); these functions can't be extended and are NaN",
+                f"({self.floor:.1e}), or, of a lazy graph, the eigenvalue of its walk is; these functions can't be "
+                "extended and are NaN",
                 UserWarning,
                 stacklevel=2,
             )
@@ -226,7 +232,8 @@ def spectrum(
     ctx : Context
         From ``ec.contexts``.
     k : int, optional
-        At most min(n, m) - 1 exist; asking for more warns and gives those. By default 128, or all if there are fewer.
+        At most min(n, m) - 1 exist (teacher, targets: min(n - 1, d)); asking for more warns and gives those. By default
+        128, or all if there are fewer.
     tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
         As in `ec.svd`.
 
@@ -246,17 +253,16 @@ def spectrum(
     asked = DEFAULT_K if k is None else check_integer(k, "k", 1)
     check_seed(seed)
     n, m = ctx.shape
-    given, k = k, min(asked, min(n, m) - 1)
+    given, k = k, min(asked, ctx.rank_bound)
     if given is not None and k < asked:
         warnings.warn(
             f"k: got {asked}; a context of shape {n} x {m} has at most {k} nontrivial functions; computing those {k}",
             UserWarning,
             stacklevel=2,
         )
-    root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
     if k == 0:
         return _nothing(ctx, asked)
-    M_0 = deflated_operator(ctx)
+    M_0 = ctx.features if isinstance(ctx, SignedKernel) else deflated_operator(ctx)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         result = svd(
@@ -272,6 +278,11 @@ def spectrum(
             seed=seed,
             callback=callback,
         )
+    if isinstance(ctx, SignedKernel):
+        spec = _of_signed_kernel(ctx, result, asked, seed)
+        _warn_again(caught, all_converged=bool(spec.converged.all()), ends_in_zeros=spec.exhausted)
+        return spec
+    root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
     U, s, Vh = (np.asarray(part) for part in result)
     s = s.astype(np.float64)
     floor = rounding_floor(ctx.dtype, n, m)
@@ -292,10 +303,12 @@ def spectrum(
         residuals[zero] = np.linalg.norm(image.astype(np.float64), axis=0)
     converged = (np.asarray(result.converged) & ~zero) | (residuals <= floor)
     _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(zero[-1]))
+    left, right = U / root_p[:, None], V / root_q[:, None]
+    extension = ctx._conditional.extension(left, right, s, np.maximum(floor, residuals), ctx.p_x)
     return Spectrum(
         singular_values=s,
-        left=ctx._output(_spread(U / root_p[:, None], ctx.rows, ctx.n_rows, ctx.dtype)),
-        right=ctx._output(_spread(V / root_q[:, None], ctx.columns, ctx.n_columns, ctx.dtype)),
+        left=ctx._output(_spread(left, ctx.rows, ctx.n_rows, ctx.dtype)),
+        right=ctx._output(_spread(right, ctx.columns, ctx.n_columns, ctx.dtype)),
         residuals=residuals,
         converged=converged,
         missed=float(result.missed),
@@ -304,8 +317,45 @@ def spectrum(
         stop_reason=result.stop_reason,
         sweeps=int(result.sweeps),
         matvecs=int(result.matvecs),
-        exhausted=k == min(n, m) - 1 or bool(zero[-1] and converged[-1]),
+        exhausted=k == ctx.rank_bound or bool(zero[-1] and converged[-1]),
         floor=floor,
+        folded_right=None if extension is None else extension.astype(ctx.dtype),
+        **_of_context(ctx, asked),
+    )
+
+
+def _of_signed_kernel(ctx: SignedKernel, result: SvdResult, asked: int, seed: int) -> Spectrum:
+    """mu_i = sqrt(n) U_i and r_i from the triplets of Z centred = U S V^T; those with r_i = 0 are left out."""
+    U, S, Vh = (np.asarray(part) for part in result)
+    S = S.astype(np.float64)
+    r = ctx.strengths(S)
+    kept = (r > 0) & (S > 0)
+    if not kept[0]:
+        raise ValueError(f"threshold: got {ctx.threshold:g}; allowed: at most S_1 = {S[0]:g}")
+    n, last = ctx.n_rows, len(S) == ctx.rank_bound
+    exhausted = last or not kept[-1]
+    U, S, V, r = U[:, kept], S[kept], Vh[kept].T, r[kept]
+    root = np.sqrt(ctx.p_x)
+    if ctx.threshold is None:
+        missed = result.missed / S[0] ** 2
+    else:  # at most so many more reach the threshold
+        missed = 0.0 if exhausted else min(ctx.rank_bound - len(S), result.missed / ctx.smallest(S[0]) ** 2)
+    left = _without_constant(U, np.zeros(len(S), dtype=bool), root, seed) / root[:, None]
+    return Spectrum(
+        singular_values=r,
+        left=ctx._output(np.ascontiguousarray(left, dtype=ctx.dtype)),
+        right=ctx._output(np.empty((0, len(S)), ctx.dtype)),
+        residuals=np.asarray(result.residuals, dtype=np.float64)[kept] * r / S,
+        converged=np.asarray(result.converged)[kept],
+        missed=float(missed),
+        method=result.method,
+        reason=result.reason,
+        stop_reason=result.stop_reason,
+        sweeps=int(result.sweeps),
+        matvecs=int(result.matvecs),
+        exhausted=exhausted,
+        floor=rounding_floor(ctx.dtype, *ctx.shape),
+        folded_right=(np.sqrt(n) * V * (r / S)).astype(ctx.dtype),
         **_of_context(ctx, asked),
     )
 

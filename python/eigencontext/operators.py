@@ -35,7 +35,7 @@ __all__ = ["Operator", "as_operator", "kernel"]
 
 Kernel = Literal["rbf", "laplacian", "cosine", "polynomial"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
-_MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
+MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
 
 
 def __dir__() -> list[str]:
@@ -455,8 +455,8 @@ def median_bandwidth(X, kernel: str, seed: int = 0) -> float:
     n = X.shape[0]
     if n < 2:
         raise ValueError("bandwidth: 'median' needs at least two rows; give a number > 0")
-    if n > _MEDIAN_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(n, _MEDIAN_ROWS, replace=False))
+    if n > MEDIAN_ROWS:
+        rows = np.sort(np.random.default_rng(seed).choice(n, MEDIAN_ROWS, replace=False))
         X = X[rows]
     from scipy.spatial.distance import pdist
 

@@ -7,10 +7,14 @@ from ._base import Context
 from ._counts import counts, graph
 from ._kernel import kernel
 from ._labels import labels
+from ._loss import loss_operator
+from ._masked import masked_kernel, masked_neighbors
 from ._mixture import minmax_weights, mixture
 from ._neighbors import neighbors
 from ._operator import operator
+from ._pairs import lagged, pairs
 from ._sampled import corruption, cutmix, gaussian_noise, masking
+from ._teacher import targets, teacher
 
 __all__ = [
     "Context",
@@ -21,11 +25,18 @@ __all__ = [
     "graph",
     "kernel",
     "labels",
+    "lagged",
+    "loss_operator",
+    "masked_kernel",
+    "masked_neighbors",
     "masking",
     "minmax_weights",
     "mixture",
     "neighbors",
     "operator",
+    "pairs",
+    "targets",
+    "teacher",
 ]
 
 

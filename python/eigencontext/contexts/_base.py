@@ -34,6 +34,19 @@ class Conditional:
     def __call__(self, X_new: Any) -> Operator:
         raise NotImplementedError
 
+    def mixed(self) -> Conditional:
+        """The rule inside a mixture or a convolution."""
+        return self
+
+    def extension(
+        self, left: np.ndarray, right: np.ndarray, s: np.ndarray, limit: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray | None:
+        """R such that rule(X) R / s extends the functions `left` (0 where it can't); None: it is `right`.
+
+        All in float64 at what has mass; `limit` is the accuracy of each triplet, `weights` those of the inputs.
+        """
+        return None
+
     def folded(self, right: np.ndarray) -> tuple[Conditional, np.ndarray]:
         """A rule made of arrays and a block R' such that rule(X) R' = self(X) right: what a file keeps of the two."""
         return self, right
@@ -44,6 +57,25 @@ class Conditional:
     @classmethod
     def from_state(cls, state: dict[str, np.ndarray]) -> Conditional:
         raise NotImplementedError
+
+
+class Refused(Conditional):
+    """There is no P(.|x) of new inputs, and why."""
+
+    kind = "refused"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+    def __call__(self, X_new: Any) -> Operator:
+        raise ValueError(f"X_new: {self.reason}")
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {"reason": np.asarray(self.reason)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> Refused:
+        return cls(str(state["reason"]))
 
 
 class Context:
@@ -107,6 +139,11 @@ class Context:
         return np.dtype(self.operator.dtype)
 
     @property
+    def rank_bound(self) -> int:
+        """How many singular values can be positive, the trivial one left out."""
+        return min(self.shape) - 1
+
+    @property
     def empty_rows(self) -> np.ndarray:
         return np.setdiff1d(np.arange(self.n_rows), self.rows, assume_unique=True)
 
@@ -118,8 +155,9 @@ class Context:
         """The operator (n_new x m) whose rows are P(.|x) of new inputs.
 
         What a new input is depends on the context: a row of counts over the fitted columns (counts, graph), a point
-        (kernel, neighbors), a label seen before (labels), or a row of P(.|x) itself (operator). A mixture takes one
-        X_new for all members or a list with one for each, a convolution what its first context takes.
+        (kernel, neighbors, their masked forms, pairs, lagged), a label seen before (labels), or a row of P(.|x) itself
+        (operator). A mixture takes one X_new for all members or a list with one for each, a convolution what its first
+        context takes. A lazy graph's loops lead to no fitted node: see `graph`.
         """
         return self._conditional(X_new)
 

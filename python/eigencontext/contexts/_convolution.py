@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from ..operators import Operator, product, scaled, sparse, transposed
 from . import _checks
 from ._base import Conditional, Context
+from ._teacher import require_joint
 
 
 class ConvolutionRows(Conditional):
@@ -32,8 +33,9 @@ class ConvolutionRows(Conditional):
         return self.first.folded(np.asarray(image))
 
 
-def convolution(first: Context, second: Context) -> Context:
+def convolution(first: Context, second: Context, name: str = "convolution", **attributes: Any) -> Context:
     """`first @ second`: x -> a by the first, a -> b by the second."""
+    require_joint("c1 @ c2", second)
     if first.n_columns != second.n_rows:
         raise ValueError(
             f"c1 @ c2: c1 ({first.name}) has {first.n_columns} context values and c2 ({second.name}) {second.n_rows} "
@@ -47,7 +49,7 @@ def convolution(first: Context, second: Context) -> Context:
         )
     link, q, kept = reweighted(second, first.columns, first.p_a)
     report_lost("c1 @ c2", second, kept)
-    return _chained("convolution", first, link, q, columns=second.columns[kept], n_columns=second.n_columns)
+    return _chained(name, first, link, q, columns=second.columns[kept], n_columns=second.n_columns, **attributes)
 
 
 def walk(ctx: Context) -> Context:
@@ -55,7 +57,7 @@ def walk(ctx: Context) -> Context:
     return _chained("walk", ctx, transposed(ctx.operator), ctx.p_x, columns=ctx.rows, n_columns=ctx.n_rows)
 
 
-def _chained(name: str, first: Context, link: Operator, q: np.ndarray, **columns: Any) -> Context:
+def _chained(name: str, first: Context, link: Operator, q: np.ndarray, **attributes: Any) -> Context:
     """`link` is D_{q_1}^{1/2} W_2 D_q^{-1/2}."""
     W = scaled(link, 1.0 / np.sqrt(first.p_a), np.sqrt(q))
     return Context(
@@ -63,11 +65,11 @@ def _chained(name: str, first: Context, link: Operator, q: np.ndarray, **columns
         product(first.operator, link),
         first.p_x,
         q,
-        ConvolutionRows(first._conditional, W),
+        ConvolutionRows(first._conditional.mixed(), W),
         rows=first.rows,
         n_rows=first.n_rows,
         output=first._output,
-        **columns,
+        **attributes,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import scipy.sparse as sp
 from .._arguments import check_number, is_sparse, output_like
 from ..operators import Operator, dense, scaled, sparse
 from . import _checks
-from ._base import Conditional, Context
+from ._base import Conditional, Context, Refused
 
 #: counts whose largest entry is outside are divided by it, so that no sum or product can over- or underflow
 _COMFORTABLE = {np.dtype(np.float32): (1e-12, 1e12), np.dtype(np.float64): (1e-100, 1e100)}
@@ -52,6 +53,46 @@ class CountRows(Conditional):
         return cls(state["columns"], int(state["n_columns"]))
 
 
+class LazyRows(CountRows):
+    """New nodes of an undirected lazy graph: rows of the walk without the lazy step, whose loop no new node has.
+
+    With the triplets (mu, s, nu) of the lazy walk, (mu + nu)/2 and (mu - nu)/2 are eigenfunctions of it, of eigenvalues
+    s and -s, and hence of the walk itself, of eigenvalues (+-s - lazy)/(1 - lazy), by which they are extended.
+    """
+
+    kind = "lazy_graph"
+
+    def __init__(self, columns: np.ndarray, n_columns: int, lazy: float) -> None:
+        super().__init__(columns, n_columns)
+        self.lazy = lazy
+
+    def mixed(self) -> Conditional:
+        return Refused(
+            "got new nodes for a lazy graph inside a mixture or a convolution, which lead to themselves, no fitted "
+            "context value; allowed: the graph by itself, or lazy=0"
+        )
+
+    def extension(
+        self, left: np.ndarray, right: np.ndarray, s: np.ndarray, limit: np.ndarray, weights: np.ndarray
+    ) -> np.ndarray:
+        R, extended = np.zeros_like(right), np.zeros(len(s))
+        for sign in (1.0, -1.0):
+            part = (left + sign * right) / 2
+            square = weights @ part**2
+            shifted = sign * s - self.lazy
+            good = np.abs(shifted) * np.sqrt(square) > limit
+            R += part * np.where(good, (1.0 - self.lazy) / np.where(good, shifted, 1.0), 0.0)
+            extended += np.where(good, square, 0.0)
+        return np.where(extended > 0.5, s * R, 0.0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        return {**super().state(), "lazy": np.asarray(self.lazy)}
+
+    @classmethod
+    def from_state(cls, state: dict[str, np.ndarray]) -> LazyRows:
+        return cls(state["columns"], int(state["n_columns"]), float(state["lazy"]))
+
+
 def counts(C: Any) -> Context:
     """The context of co-occurrence counts, or of a joint distribution: P = C / sum(C).
 
@@ -90,15 +131,18 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
     lazy : float in [0, 1)
         The walk stays where it is with this probability: W becomes (1 - lazy) W + lazy I. Singular values of an
         undirected graph are |lambda| of its walk's eigenvalues: the parity of a bipartite graph, lambda = -1, has
-        s = 1. With lazy=0.5 they are (1 + lambda)/2, which orders by the sign too. In a directed graph every node
-        then needs an outgoing edge.
+        s = 1. With lazy=0.5 they are (1 + lambda)/2, which orders by the sign too. In a directed graph p stays what it
+        is, p_a becomes (1 - lazy) p_a + lazy p_x, and every node needs an outgoing edge.
 
     Returns
     -------
     Context
         Nodes without an outgoing edge are no inputs, nodes without an incoming edge are no context values; both are
         reported, and the singular functions are 0 there. `isolated` lists the nodes without any edge. `conditional`
-        takes rows of edge weights from a new node to the fitted ones, as they are: for `lazy` there is no self to add.
+        takes rows of edge weights from a new node to the fitted ones. A new node has no loop to itself: of a lazy
+        undirected graph (a symmetric matrix), `conditional` gives the walk without the lazy step, and
+        `Spectrum.transform` divides by that walk's eigenvalues; a lazy directed graph, or a lazy graph inside a
+        mixture or convolution, refuses new nodes.
 
     Examples
     --------
@@ -120,6 +164,7 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
         hint = " (of an edge list: scipy.sparse.coo_array((weights, (i, j)), shape=(n, n)))" if m in (2, 3) else ""
         raise ValueError(f"adjacency: got shape {matrix.shape}; allowed: a square matrix{hint}")
     lazy = check_number(lazy, "lazy", 0.0, 1.0, open_high=True)
+    rule = _lazy_rule(matrix, lazy) if lazy else CountRows
     out, into = _checks.row_sums(matrix), _checks.column_sums(matrix)
     isolated = np.flatnonzero((out == 0) & (into == 0))
     if lazy:
@@ -132,10 +177,28 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
             matrix = sp.csr_array((1.0 - lazy) * matrix + sp.diags_array(loops, format="csr")).astype(matrix.dtype)
         else:
             matrix = ((1.0 - lazy) * matrix + np.diag(loops)).astype(matrix.dtype)
-    return from_counts("graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy)
+    return from_counts(
+        "graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy, rule=rule
+    )
 
 
-def from_counts(name: str, argument: str, matrix: np.ndarray | sp.csr_array, **attributes: Any) -> Context:
+def _lazy_rule(matrix: np.ndarray | sp.csr_array, lazy: float) -> Callable[[np.ndarray, int], Conditional]:
+    symmetric = (matrix != matrix.T).nnz == 0 if is_sparse(matrix) else np.array_equal(matrix, matrix.T)
+    if symmetric:
+        return lambda columns, size: LazyRows(columns, size, lazy)
+    return lambda columns, size: Refused(
+        "got new nodes for a lazy directed graph, which lead to themselves, no fitted context value; allowed: none, or "
+        "lazy=0"
+    )
+
+
+def from_counts(
+    name: str,
+    argument: str,
+    matrix: np.ndarray | sp.csr_array,
+    rule: Callable[[np.ndarray, int], Conditional] = CountRows,
+    **attributes: Any,
+) -> Context:
     matrix = comfortable(argument, matrix)
     n, m = matrix.shape
     row_mass, column_mass = _checks.row_sums(matrix), _checks.column_sums(matrix)
@@ -154,7 +217,7 @@ def from_counts(name: str, argument: str, matrix: np.ndarray | sp.csr_array, **a
         operator,
         p,
         q,
-        CountRows(columns, m),
+        rule(columns, m),
         rows=rows,
         columns=columns,
         n_rows=n,

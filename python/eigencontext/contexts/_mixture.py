@@ -12,6 +12,7 @@ from ..operators import Operator, product, scaled, sparse, stacked
 from . import _checks
 from ._base import Conditional, Context
 from ._convolution import report_lost, reweighted, selection
+from ._teacher import require_joint
 
 
 class MixtureRows(Conditional):
@@ -152,7 +153,9 @@ def mixture(contexts: Sequence[Context], weights: Any, p: Any = None) -> Context
     columns = [
         start + member.columns[part[2]] for start, member, part in zip(offsets[:-1], members, parts, strict=True)
     ]
-    rule = MixtureRows(w, [member._conditional for member in members], [member.shape[1] for member in members], kept)
+    rule = MixtureRows(
+        w, [member._conditional.mixed() for member in members], [member.shape[1] for member in members], kept
+    )
     blocks = [scaled(M, np.full(len(rows), np.sqrt(share))) for share, (M, _, _) in zip(w, parts, strict=True)]
     return Context(
         "mixture",
@@ -200,11 +203,12 @@ def minmax_weights(weights: Any, losses: Any, eta: float) -> np.ndarray:
     w = _given_weights(weights, None, "weights")
     loss = vector(losses, "losses", len(w))
     eta = check_number(eta, "eta", 0.0)
-    deviation = loss.std()
-    if deviation == 0:
+    if loss.min() == loss.max():  # their standard deviation may be rounding
         return w
-    exponent = eta * (loss - loss.mean()) / deviation
-    w = w * np.exp(exponent - exponent.max())
+    loss = loss / np.abs(loss).max()  # so that no sum overflows; standardising forgets the scale
+    z = (loss - loss.mean()) / loss.std()
+    with np.errstate(over="ignore"):  # exp(-inf) is 0
+        w = w * np.exp(eta * np.minimum(z - z[w > 0].max(), 0.0))
     return w / w.sum()
 
 
@@ -215,6 +219,7 @@ def _members(contexts: Any, weights: Any) -> tuple[list[Context], np.ndarray]:
     for j, ctx in enumerate(contexts):
         if not isinstance(ctx, Context):
             raise TypeError(f"contexts: member {j} is a {type(ctx).__name__}; allowed: contexts (ec.contexts)")
+        require_joint(f"contexts: member {j}", ctx)
     if not contexts:
         raise ValueError("contexts: got none; allowed: at least one")
     w = _given_weights(weights, len(contexts), "weights")

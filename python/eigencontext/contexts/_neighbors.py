@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +15,7 @@ from ..operators import Operator, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
 
-_METRICS = ("euclidean", "cosine")
+METRICS = ("euclidean", "cosine")
 
 
 def nearest(X: np.ndarray, A: np.ndarray, k: int, metric: str, exclude_self: bool) -> np.ndarray:
@@ -24,10 +25,10 @@ def nearest(X: np.ndarray, A: np.ndarray, k: int, metric: str, exclude_self: boo
 
 
 def choice(indices: np.ndarray, m: int, dtype: np.dtype) -> sp.csr_array:
-    """The sparse n x m matrix of W: 1/k at the given columns."""
+    """The sparse n x m matrix with ones at the given columns."""
     n, k = indices.shape
     columns = np.sort(indices, axis=1)
-    data = np.full(n * k, 1.0 / k, dtype=dtype)
+    data = np.ones(n * k, dtype=dtype)
     indptr = np.arange(0, n * k + 1, k, dtype=np.int64)
     return sp.csr_array((data, columns.ravel(), indptr), shape=(n, m))
 
@@ -45,7 +46,8 @@ class NeighborRows(Conditional):
     def __call__(self, X_new: Any) -> Operator:
         X = _checks.points(X_new, "X_new", self.A)
         k = min(self.n_neighbors, len(self.A))
-        return sparse(choice(nearest(X, self.A, k, self.metric, False), len(self.A), self.A.dtype))
+        C = choice(nearest(X, self.A, k, self.metric, False), len(self.A), self.A.dtype)
+        return scaled(sparse(C), np.full(len(X), 1.0 / k))
 
     def state(self) -> dict[str, np.ndarray]:
         return {"A": self.A, "n_neighbors": np.asarray(self.n_neighbors), "metric": np.asarray(self.metric)}
@@ -87,38 +89,55 @@ def neighbors(
     """
     output = output_like(X)
     X = real_array(X, "X", 2)
-    check_choice(metric, "metric", _METRICS)
+    check_choice(metric, "metric", METRICS)
     include_self = check_flag(include_self, "include_self")
     n = len(X)
+    k = checked_neighbors(n_neighbors, n, include_self)
+    return from_choices(
+        "neighbors",
+        choice(nearest(X, X, k, metric, not include_self), n, X.dtype),
+        k,
+        lambda columns: NeighborRows(X if len(columns) == n else X[columns], k, metric),
+        output=output,
+        n_neighbors=k,
+        metric=metric,
+        include_self=include_self,
+    )
+
+
+def checked_neighbors(n_neighbors: int, n: int, include_self: bool) -> int:
     most = n if include_self else n - 1
     if most < 1:
         raise ValueError("X: got 1 row; allowed: at least 2 where include_self is False")
     k = check_integer(n_neighbors, "n_neighbors", 1)
     if k > most:
         raise ValueError(f"n_neighbors: got {k}; allowed: 1 .. {most} (X has {n} rows, include_self={include_self})")
-    W = choice(nearest(X, X, k, metric, not include_self), n, X.dtype)
-    popularity = np.bincount(W.indices, minlength=n)
+    return k
+
+
+def from_choices(
+    name: str, C: sp.csr_array, each: int, rule: Callable[[np.ndarray], Conditional], **attributes: Any
+) -> Context:
+    """Of points that choose `each` points, C_ij times j: W = C / each, p uniform. `rule` is that of given columns."""
+    n = C.shape[0]
+    popularity = _checks.column_sums(C)
     columns = np.flatnonzero(popularity)
     if len(columns) < n:
         warnings.warn(
             f"X: {n - len(columns)} point(s) are nobody's neighbour: no context values, function value 0 there "
             "(see empty_columns of the context)",
             UserWarning,
-            stacklevel=2,
+            stacklevel=3,
         )
-        W = W[:, columns]
-    q = popularity[columns] / (n * k)
-    operator = scaled(sparse(W), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q))
+        C = C[:, columns]
+    q = popularity[columns] / (n * each)
     return Context(
-        "neighbors",
-        operator,
+        name,
+        scaled(sparse(C), np.full(n, np.sqrt(1.0 / n) / each), 1.0 / np.sqrt(q)),
         np.full(n, 1.0 / n),
         q,
-        NeighborRows(X if len(columns) == n else X[columns], k, metric),
+        rule(columns),
         columns=columns,
         n_columns=n,
-        output=output,
-        n_neighbors=k,
-        metric=metric,
-        include_self=include_self,
+        **attributes,
     )
