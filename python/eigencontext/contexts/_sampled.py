@@ -1,7 +1,7 @@
 """Contexts with more values than anyone could list: Gaussian noise, corruption, masking, cutmix.
 
-Values a_1 .. a_m are drawn once; entries W_ij, in proportion to p(a_j|x_i) / pbar(a_j), are made a tile at a time and in
-logarithms, so that neither density is ever formed.
+Values a_1 .. a_m are drawn once; entries W_ij, in proportion to p(a_j|x_i) / pbar(a_j), are made a tile at a time
+and in logarithms, so that neither density is ever formed.
 """
 
 from __future__ import annotations
@@ -340,8 +340,8 @@ def corruption(
 
     Notes
     -----
-    Cost: three sweeps of n m tiles in float64, each n m d comparisons and additions or so. Memory: n d numbers, (n + m) d
-    bytes twice.
+    Cost: three sweeps of n m tiles in float64, each n m d comparisons and additions or so. Memory: n d numbers,
+    (n + m) d bytes twice.
 
     References
     ----------
@@ -378,8 +378,8 @@ def cutmix(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, s
 
     References
     ----------
-    R. Zhai, "Contextures: The Mechanism of Representation Learning" (2025). Yun et al., "CutMix: Regularization Strategy
-    to Train Strong Classifiers with Localizable Features" (ICCV 2019), whose regions are single features here.
+    R. Zhai, "Contextures: The Mechanism of Representation Learning" (2025). Yun et al., "CutMix: Regularization
+    Strategy to Train Strong Classifiers with Localizable Features" (ICCV 2019), whose regions are single features here.
 
     Examples
     --------
@@ -425,8 +425,8 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
 
     Notes
     -----
-    Cost: three sweeps of n m tiles, each n m d comparisons of bytes at most (a tile is left once nothing agrees). Memory:
-    (n + 2 m) d bytes, twice.
+    Cost: three sweeps of n m tiles, each n m d comparisons of bytes at most (a tile is left once nothing agrees).
+    Memory: (n + 2 m) d bytes, twice.
 
     References
     ----------
