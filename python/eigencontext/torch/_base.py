@@ -79,7 +79,9 @@ class Loss(torch.nn.Module):
         if self.process_group is None:
             result = objective(**inputs, **constants, **self.options, grad=grad)
             return result.loss, result.terms, result.grads
-        if hasattr(objective, "from_moments") and "labels" not in constants:  # whose classes all ranks must know first
+        # labels: all ranks must know the classes first; most kernels of kise need all rows
+        by_moments = hasattr(objective, "from_moments") and "labels" not in constants and self._objective != "kise"
+        if by_moments:
             return from_moments(self._objective, inputs, constants, self.options, grad, self.process_group)
         return from_all_rows(objective, inputs, constants, self.options, grad, self.process_group)
 
