@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ._arguments import check_integer, check_number, real_array
+from .._arguments import check_integer, check_number, real_array
 
 __all__ = ["Usefulness", "usefulness"]
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
-
 
 #: Zhai et al.'s d_0: how many singular values a spectrum is judged by
 D0 = 512
