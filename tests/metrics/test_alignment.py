@@ -59,7 +59,7 @@ def test_random_encoders_against_the_definitions(seed):
     np.testing.assert_allclose(result.captured, ratio_trace / np.sum(s[:4] ** 2), rtol=1e-10)
     # all functions are known, so the sum over them is the same
     np.testing.assert_allclose(alignment(phi, spec).captured, result.captured, rtol=1e-9)
-    np.testing.assert_allclose(np.sum(ec.metrics.posthoc_spectrum(phi, context=ctx).singular_values**2), ratio_trace)
+    np.testing.assert_allclose(np.sum(ec.metrics.posthoc_spectrum(phi, context=ctx).singular_values ** 2), ratio_trace)
 
 
 def test_without_the_context_a_lower_bound():
@@ -156,7 +156,8 @@ def test_collapsed_encoder():
 
 def test_an_independent_context_has_nothing_to_learn():
     ctx, spec = exact(np.full((20, 15), 1 / 300))
-    result = alignment(np.random.default_rng(0).normal(size=(20, 2)), spec, context=ctx)
+    with pytest.warns(UserWarning, match="not determined"):
+        result = alignment(np.random.default_rng(0).normal(size=(20, 2)), spec, context=ctx)
     assert result.captured == 1.0 and result.ratio_trace < 1e-20
 
 

@@ -2,7 +2,9 @@
 
 from ._alignment import Alignment, alignment
 from ._posthoc import PosthocSpectrum, posthoc_spectrum
-from ._usefulness import D0, Usefulness, usefulness, usefulness_from
+from ._usefulness import D0 as D0
+from ._usefulness import Usefulness, usefulness
+from ._usefulness import usefulness_from as usefulness_from
 
 __all__ = [
     "Alignment",

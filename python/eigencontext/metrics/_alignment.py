@@ -167,7 +167,9 @@ def alignment(
 
 def mutual_neighbors(first: np.ndarray, second: np.ndarray, k: int, p: np.ndarray) -> float:
     """Mean under p of intersection over union of the k nearest other rows, by one and by the other set of features."""
-    a, b = (_core.top_k(np.ascontiguousarray(X), np.ascontiguousarray(X), k, "euclidean", True)[0] for X in (first, second))
+    a, b = (
+        _core.top_k(np.ascontiguousarray(X), np.ascontiguousarray(X), k, "euclidean", True)[0] for X in (first, second)
+    )
     common = np.zeros(len(a), dtype=np.int64)
     for j in range(k):
         common += np.count_nonzero(a == b[:, j : j + 1], axis=1)
@@ -180,7 +182,9 @@ def same_inputs(context: Context, spec: Spectrum) -> None:
         raise ValueError(f"context: got {context.n_rows} inputs; allowed: {len(spec.p_x)}, as the spectrum has")
     worst = float(np.abs(context.p_x - spec.p_x[context.rows]).max())
     if worst > np.sqrt(np.finfo(context.dtype).eps) * context.p_x.max():
-        raise ValueError(f"context: its p_x differs from the spectrum's by up to {worst:.3g}; allowed: the same context")
+        raise ValueError(
+            f"context: its p_x differs from the spectrum's by up to {worst:.3g}; allowed: the same context"
+        )
 
 
 def _functions(width: int, n_functions: int | None, spec: Spectrum) -> int:

@@ -215,7 +215,9 @@ def _whitened(array: np.ndarray, weights: np.ndarray, name: str) -> Whitening:
     return Whitening(array, weights, name)
 
 
-def _rotations(first: Whitening, second: Whitening, K: np.ndarray, like: Callable, like_psi: Callable) -> PosthocSpectrum:
+def _rotations(
+    first: Whitening, second: Whitening, K: np.ndarray, like: Callable, like_psi: Callable
+) -> PosthocSpectrum:
     U, s, Vh = np.linalg.svd(K, full_matrices=False)
     rotation_phi, rotation_psi = first.transform @ U, second.transform @ Vh.T
     left, right = functions(first.array, first.mean, rotation_phi), functions(second.array, second.mean, rotation_psi)
