@@ -105,7 +105,7 @@ def test_invariant_to_invertible_linear_maps(seed):
 
 
 def test_values_far_below_the_root_of_the_rounding_unit():
-    """s from 1e-2 to 1e-9: eigenvalues are known to 1e-20 only, the last s to a hundredth; norms of images to rounding."""
+    """s from 1e-2 to 1e-9: an eigenvalue is known to 1e-20, so the last s to a hundredth; as a norm, to rounding."""
     s = 10.0 ** -np.arange(2, 10)
     rng = np.random.default_rng(0)
     n = 40

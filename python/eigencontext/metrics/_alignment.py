@@ -106,8 +106,8 @@ def alignment(
 
     References
     ----------
-    Zhai et al., "Contextures: Representations from Contexts", ICML 2025, arXiv 2505.01557, section 5 (alignment by CCA and
-    mutual kNN); R. Zhai, dissertation, 2025, arXiv 2504.19792 (ratio trace). Mutual kNN: Huh et al., "The Platonic
+    Zhai et al., "Contextures: Representations from Contexts", ICML 2025, arXiv 2505.01557 (alignment by CCA
+    and mutual kNN); R. Zhai, dissertation, 2025, arXiv 2504.19792 (ratio trace). Mutual kNN: Huh et al., "The Platonic
     Representation Hypothesis", ICML 2024.
 
     Examples
@@ -167,9 +167,8 @@ def alignment(
 
 def mutual_neighbors(first: np.ndarray, second: np.ndarray, k: int, p: np.ndarray) -> float:
     """Mean under p of intersection over union of the k nearest other rows, by one and by the other set of features."""
-    a, b = (
-        _core.top_k(np.ascontiguousarray(X), np.ascontiguousarray(X), k, "euclidean", True)[0] for X in (first, second)
-    )
+    sets = (np.ascontiguousarray(first), np.ascontiguousarray(second))
+    a, b = (_core.top_k(X, X, k, "euclidean", True)[0] for X in sets)
     common = np.zeros(len(a), dtype=np.int64)
     for j in range(k):
         common += np.count_nonzero(a == b[:, j : j + 1], axis=1)

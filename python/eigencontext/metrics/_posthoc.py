@@ -80,9 +80,9 @@ def posthoc_spectrum(phi: Any, psi: Any = None, *, context: Any = None, weights:
     """The singular values and functions that trained encoders have found.
 
     *Two encoders*, phi(x_i) and psi(a_i) of pairs drawn from the context: the singular values of
-    C_pp^{-1/2} C_pq C_qq^{-1/2}, the canonical correlations. With `context` in place of pairs, phi at its inputs and psi
-    at its context values: the same under the whole joint distribution. *One encoder* and its context: B v = lambda C v
-    with B = Cov_q(T* phi), C = Cov_p(phi), s = sqrt(lambda): no other psi gives more.
+    C_pp^{-1/2} C_pq C_qq^{-1/2}, the canonical correlations. With `context` in place of pairs, phi at its inputs and
+    psi at its context values: the same under the whole joint distribution. *One encoder* and its context: B v =
+    lambda C v with B = Cov_q(T* phi), C = Cov_p(phi), s = sqrt(lambda): no other psi gives more.
 
     Under the joint distribution the i-th value is at most s_i of the context, with equality for all i <= d iff the
     encoders span the top d functions. Of n pairs, values are larger by terms of order (d + d')/n.
@@ -124,8 +124,8 @@ def posthoc_spectrum(phi: Any, psi: Any = None, *, context: Any = None, weights:
     References
     ----------
     R. Zhai, "Contextures: The Mechanism of Representation Learning", dissertation, 2025, arXiv 2504.19792 (post-hoc
-    recovery of the spectrum); Varici, Tsai et al., "Eigenfunction Extraction for Ordered Representation Learning", arXiv
-    2510.24672.
+    recovery of the spectrum); Varici, Tsai et al., "Eigenfunction Extraction for Ordered Representation Learning",
+    arXiv 2510.24672.
 
     Examples
     --------
