@@ -58,7 +58,7 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
     The first term grows where s stays near 1 (a context that is too strong); the second is the share of sum s_i^2 that
     d functions hold, large at once where s decays fast (too weak). tau > 1: near 1 a few functions get below 1 while
     much of the sum is still to come, near 1 + beta it takes nearly all of the sum. Where all s are small only their
-    ratios count, so look at s_1 too: near 0 the context says little of X, whatever tau is.
+    ratios count, and a weak context with a flat spectrum has a tau near 1: hence a warning.
 
     Parameters
     ----------
@@ -79,7 +79,8 @@ def usefulness(s: Any, d0: int | None = None, beta: float = 1.0) -> Usefulness:
     -----
     UserWarning
         tau is infinite or within 1e-2 of 1 + beta: the context is extremely weak or strong, where the paper advises
-        not to use tau.
+        not to use tau. Or 1/(1 - s_1^2) <= 1.01, s_1 <= 0.0995: the first term is 1 within those 1e-2 for every d, so
+        that tau compares shapes only; and no task keeps more than s_1 of its norm under T*: there is little to learn.
 
     References
     ----------
@@ -123,6 +124,13 @@ def usefulness_from(s: np.ndarray, d0: int | None, beta: float, floor: float) ->
         warnings.warn(
             f"usefulness: tau = {result.tau:.4g} is {where}: the context is extremely weak or strong, and tau should "
             "not be used to compare it",
+            UserWarning,
+            stacklevel=3,
+        )
+    elif squares[0] <= EXTREME / (1.0 + EXTREME):
+        warnings.warn(
+            f"usefulness: s_1 = {s[0]:.4g}: 1/(1 - s^2) is 1 within {EXTREME:g} for every d, so tau = {result.tau:.4g} "
+            "says how flat the spectrum is, not that the context says anything of X; do not use it to compare",
             UserWarning,
             stacklevel=3,
         )
