@@ -59,8 +59,8 @@ def test_the_worst_task_of_the_contexture(seed, d):
 
 @pytest.mark.parametrize("theta", [0.05, 0.2])
 def test_the_bound_needs_t_and_not_its_square(theta):
-    """One function, s_1 = 0.8. The encoder is turned away from it by theta, the task by theta the other way: the error is
-    sin^2(2 theta), above what t^2 in place of s_1 t would allow."""
+    """One function, s_1 = 0.8. The encoder is turned away from it by theta, the task by theta the other way: the error
+    is sin^2(2 theta), above what t^2 in place of s_1 t would allow."""
     P = np.array([[9, 1], [9, 1], [1, 9], [1, 9]]) / 40
     mu, g = np.array([[1.0], [1], [-1], [-1]]), np.array([[1.0], [-1], [1], [-1]])
     ctx = ec.contexts.counts(P)
