@@ -84,7 +84,7 @@ def test_seeds_and_forms():
     other = sampling_error(ec.contexts.counts, C, 2, resample="counts", seed=2)
     np.testing.assert_array_equal(first.values, again.values)
     assert (first.values != other.values).all()
-    sparse = sampling_error(ec.contexts.counts, sp.csr_array(C), 2, resample="counts", seed=1)
+    sparse = sampling_error(ec.contexts.counts, sp.coo_array(C), 2, resample="counts", seed=1)
     assert ((sparse.standard_error > 0) & (sparse.standard_error < 0.2)).all()
 
 

@@ -142,12 +142,14 @@ def sampling_error(
 
 
 def _checked(data: Any, resample: str) -> Any:
-    if not is_sparse(data):
-        data = data if hasattr(data, "shape") and hasattr(data, "__getitem__") else np.asarray(data)
+    if is_sparse(data):
+        data = data.tocsr()
+    elif not hasattr(data, "detach"):  # a tensor stays one
+        data = np.asarray(data)
     if len(data.shape) == 0 or data.shape[0] < (4 if resample == "rows" else 2):
         raise ValueError(f"data: got shape {tuple(data.shape)}; allowed: at least 4 rows (of counts: 2)")
     if resample == "counts":
-        counts = data.tocsr() if is_sparse(data) else np.asarray(data)
+        counts = data if is_sparse(data) else np.asarray(data)
         entries = np.asarray(counts.data if is_sparse(counts) else counts)
         if not (entries >= 0).all() or (entries != np.floor(entries)).any():
             raise ValueError('data: got negative or fractional entries; allowed with resample="counts": counts')
