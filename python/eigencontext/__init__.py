@@ -43,7 +43,7 @@ from ._plan import Plan, plan  # noqa: E402
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult  # noqa: E402
 
 if _typing.TYPE_CHECKING:
-    from . import contexts, metrics, objectives
+    from . import contexts, metrics, objectives, sklearn
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 
@@ -51,6 +51,7 @@ _LAZY = {
     "contexts": ("contexts", None),
     "metrics": ("metrics", None),
     "objectives": ("objectives", None),
+    "sklearn": ("sklearn", None),
     "concatenate": ("_concatenate", "concatenate"),
     "Concatenation": ("_concatenate", "Concatenation"),
     "spectrum": ("_spectrum", "spectrum"),
@@ -78,6 +79,7 @@ __all__ = [
     "randomized_svd",
     "set_num_threads",
     "show_config",
+    "sklearn",
     "spectrum",
     "svd",
     "svds",
