@@ -1,4 +1,4 @@
-"""What the estimators that fit a context share: the context from parameters, and its spectrum without lost functions."""
+"""What the estimators that fit a context share: the context from parameters, its spectrum without lost functions."""
 
 from __future__ import annotations
 

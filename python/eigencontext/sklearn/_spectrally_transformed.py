@@ -139,7 +139,7 @@ class SpectrallyTransformedRegressor(RegressorMixin, _SpectrallyTransformed):
         check_consistent_length(X, y)
         missing = np.isnan(y).reshape(len(y), -1)
         if (partly := missing.any(axis=1) & ~missing.all(axis=1)).any():
-            raise ValueError(f"y: row {np.flatnonzero(partly)[0]} has some NaN; allowed: none or all of a row's targets")
+            raise ValueError(f"y: row {np.flatnonzero(partly)[0]} has some NaN; allowed: none or all of its targets")
         self._one_axis = y.ndim == 1
         self._regress(X, y.reshape(len(y), -1), _some_labelled(~missing[:, 0], "NaN"))
         return self
