@@ -44,6 +44,14 @@ def neighbors(data, _):
     return Answer(indices.reshape(-1, data["k"]))
 
 
+def encoder(data, tol):
+    model = ec.sklearn.ContextureEncoder(
+        "neighbors", context_params={"n_neighbors": data["n_neighbors"]}, n_components=data["k"], tol=tol
+    )
+    values = model.fit_transform(data["X"])
+    return Answer(values, {name: getattr(model.spectrum_, name) for name in ("sweeps", "matvecs", "method")})
+
+
 def rpcholesky(data, _):
     K = ec.operators.kernel(data["X"], bandwidth=data["bandwidth"])
     try:
@@ -116,6 +124,7 @@ SOLVERS = [
     Ours(NAME, NAME, "sparse_svd", svd, TOLERANCES),
     Ours(NAME, NAME, "kernel_pca", kernel_pca, TOLERANCES),
     Ours(NAME, NAME, "neighbors", neighbors),
+    Ours(NAME, NAME, "encoder", encoder, TOLERANCES),
     Ours(NAME, NAME, "rpcholesky", rpcholesky),
 ]
 METHODS = [

@@ -1,4 +1,4 @@
-"""scikit-learn: randomized_svd, KernelPCA and NearestNeighbors."""
+"""scikit-learn: randomized_svd, KernelPCA, NearestNeighbors and SpectralEmbedding."""
 
 from ..case import Answer, Method
 
@@ -31,10 +31,20 @@ def neighbors(data, _):
     return Answer(model.kneighbors(data["X"], return_distance=False))
 
 
+def spectral_embedding(data, tol):
+    from sklearn.manifold import SpectralEmbedding
+
+    model = SpectralEmbedding(
+        data["k"], affinity="nearest_neighbors", n_neighbors=data["n_neighbors"], random_state=0, eigen_tol=tol
+    )
+    return Answer(model.fit_transform(data["X"]))
+
+
 SVD, PACKAGE = "sklearn randomized_svd", "scikit-learn"
 METHODS = [
     Method(SVD, PACKAGE, "dense_svd", randomized_svd, tuple(range(2, 21))),
     Method(f"{SVD}, n_iter=7", PACKAGE, "sparse_svd", randomized_svd, (7,), as_is=True),
     Method("sklearn KernelPCA randomized", PACKAGE, "kernel_pca", kernel_pca, (1, 2, 3, 4, 5, 7, 10, 15)),
     Method("sklearn brute force", PACKAGE, "neighbors", neighbors),
+    Method("sklearn SpectralEmbedding", PACKAGE, "encoder", spectral_embedding, (1e-1, 1e-2, "auto")),
 ]

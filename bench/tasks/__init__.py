@@ -4,6 +4,7 @@ from . import (
     csr_products,
     dense_products,
     dense_svd,
+    encoder,
     imports,
     kernel_pca,
     neighbors,
@@ -23,6 +24,7 @@ MODULES = (
     sparse_svd,
     kernel_pca,
     neighbors,
+    encoder,
     rpcholesky,
 )
 TASKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}

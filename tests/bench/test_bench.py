@@ -90,7 +90,7 @@ def test_errors_see_every_entry():
     np.testing.assert_allclose(entries(block + [[0, 0], [0, 0], [0, 0.6], [0, 0]]), 0.1)
 
 
-@pytest.mark.parametrize("task", ["dense_svd", "sparse_svd", "kernel_pca", "neighbors"])
+@pytest.mark.parametrize("task", ["dense_svd", "sparse_svd", "kernel_pca", "neighbors", "encoder"])
 def test_the_check_of_a_task_can_fail(task):
     """The float64 reference of each task refuses an answer that is off by a little more than its accuracy."""
     case = next(iter(TASKS[task].cases(True)))
@@ -100,6 +100,8 @@ def test_the_check_of_a_task_can_fail(task):
     if task == "neighbors":
         farthest = np.argmax(((case.data["X"] - case.data["X"][0]) ** 2).sum(axis=1))
         values[0, -1] = farthest
+    elif task == "encoder":
+        values[:, -1] = np.cos(np.arange(len(values)))
     else:
         values[-1] *= 1 + 2 * case.accuracy
     assert case.error(values) > case.accuracy
