@@ -19,6 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from eigencontext import sklearn as ours
+from eigencontext._expression import known
 
 
 def points(n=120, d=6, seed=0, dtype=np.float64):
@@ -53,6 +54,23 @@ def test_encoder_is_the_spectrum_of_the_same_context():
     spec = ec.spectrum(ec.contexts.mixture(members, [0.7, 0.3]), 4)
     np.testing.assert_array_equal(encoder.fit_transform(X), spec.left)
     np.testing.assert_array_equal(encoder.transform(X[:7] + 0.1), spec.transform(X[:7] + 0.1))
+
+
+REQUIRED = {"rate": 0.3, "sigma": 0.5}
+BY_NAME = {name: parts for name, parts in known().items() if parts[1] not in ("y", "text")}
+
+
+@pytest.mark.parametrize("name", BY_NAME)
+def test_encoder_takes_every_context_of_points_or_weights_by_name(name):
+    _, first, keys = BY_NAME[name]
+    X = np.abs(points(60, 60 if first == "adjacency" else 6))
+    params = {key: REQUIRED[key] for key, required in keys.items() if required}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of few samples
+        encoder = ours.ContextureEncoder(name, context_params=params, n_components=3)
+        Z = encoder.fit_transform(X)
+        assert Z.shape == (60, encoder.n_components_) and np.isfinite(Z).all()
+        assert encoder.transform(X[:7]).shape == (7, encoder.n_components_)
 
 
 def test_encoder_parameters_are_searched_in_a_pipeline():
