@@ -98,13 +98,16 @@ def machine_line(record: dict) -> str:
 
 
 def redraw(records: dict[str, dict], readme: Path = README) -> None:
-    """Puts the tables between the two markers of README.md."""
+    """Puts the tables between the two markers of README.md, in the place of the same tasks' or behind the others."""
     text = readme.read_text()
     head, _, rest = text.partition(BEGIN)
-    _, end, tail = rest.partition(END)
+    drawn, end, tail = rest.partition(END)
     if not end:
         raise ValueError(f"{readme}: the markers {BEGIN} and {END} are not there")
-    readme.write_text(f"{head}{BEGIN}\n\n{markdown(records)}\n{END}{tail}")
+    sections = {part.partition("\n")[0]: part for part in drawn.strip().split("### ")[1:]}
+    sections |= {task: markdown({task: record}).removeprefix("### ") for task, record in records.items()}
+    body = "\n\n".join(f"### {part.strip()}" for part in sections.values())
+    readme.write_text(f"{head}{BEGIN}\n\n{body}\n\n{END}{tail}")
 
 
 # -- picture -----------------------------------------------------------------------------------------------------------

@@ -126,10 +126,11 @@ def test_the_command(tmp_path):
                 assert row["status"] == "ok" and row["error"] <= row["accuracy"] and row["median"] > 0
         assert record["goals"] and {"text", "wanted", "got", "reached"} <= set(record["goals"][0])
         readme = tmp_path / "README.md"
-        readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+        readme.write_text(f"before\n{BEGIN}\n\n### another\n\nkept\n\n### {task}\n\nold\n\n{END}\nafter\n")
         redraw({task: record}, readme)
         text = readme.read_text()
         assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
+        assert text.index("### another\n\nkept\n\n### ") < text.index(f"### {task}")
         assert all(f"| {goal['text']} |" in text for goal in record["goals"])
     assert (tmp_path / "ratios.png").stat().st_size and (tmp_path / "table.txt").read_text()
 
