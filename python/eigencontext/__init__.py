@@ -43,7 +43,7 @@ from ._plan import Plan, plan  # noqa: E402
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult  # noqa: E402
 
 if _typing.TYPE_CHECKING:
-    from . import contexts, metrics, objectives
+    from . import contexts, metrics, objectives, torch
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 
@@ -56,6 +56,7 @@ _LAZY = {
     "spectrum": ("_spectrum", "spectrum"),
     "Spectrum": ("_spectrum", "Spectrum"),
     "load_spectrum": ("_spectrum", "load_spectrum"),
+    "torch": ("torch", None),  # not in __all__: it needs torch
 }
 
 __all__ = [
