@@ -18,19 +18,25 @@ def modules():
     for info in pkgutil.walk_packages(ec.__path__, ec.__name__ + "."):
         if not info.name.endswith(("_core", "__main__")):
             names.append(info.name)
-    return names
+    return [pytest.param(name, marks=pytest.mark.torch) if "torch" in name else name for name in names]
 
 
 @pytest.mark.parametrize("name", modules())
 def test_docstring_examples(name):
+    if "torch" in name:
+        pytest.importorskip("torch")
     module = __import__(name, fromlist=["_"])
     failed, _ = doctest.testmod(module, optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     assert failed == 0
 
 
-def test_readme_examples(tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("torch", [False, pytest.param(True, marks=pytest.mark.torch)])
+def test_readme_examples(torch, tmp_path, monkeypatch, capsys):
+    if torch:
+        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    blocks = [block for block in blocks if ("import torch" in block) == torch]
     assert blocks
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -43,7 +43,8 @@ from ._plan import Plan, plan  # noqa: E402
 from ._results import ClusterWarning, ConvergenceWarning, EighResult, SvdResult  # noqa: E402
 
 if _typing.TYPE_CHECKING:
-    from . import contexts, metrics, objectives, torch
+    from . import contexts, metrics, objectives
+    from . import torch as torch
     from ._concatenate import Concatenation, concatenate
     from ._spectrum import Spectrum, load_spectrum, spectrum
 

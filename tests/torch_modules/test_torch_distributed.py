@@ -6,8 +6,6 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-import torch.distributed  # noqa: E402
-import torch.multiprocessing  # noqa: E402
 from torch_cases import NAMES, cases  # noqa: E402
 
 from eigencontext.torch import _distributed  # noqa: E402
@@ -36,7 +34,12 @@ class Ranks:
     """torch.distributed for threads: what the losses use of it."""
 
     def __init__(self, ranks):
-        self.ranks, self.barrier, self.box, self.local = ranks, threading.Barrier(ranks), [None] * ranks, threading.local()
+        self.ranks, self.barrier, self.box, self.local = (
+            ranks,
+            threading.Barrier(ranks),
+            [None] * ranks,
+            threading.local(),
+        )
 
     def get_world_size(self, group):
         return self.ranks
@@ -93,7 +96,7 @@ def of_rank(case, part):
 def check(reference, order, results, ranks):
     """Against one process that has all the rows; the values of all ranks agree to the last bit."""
     value, grads = of_rank(reference, (reference.inputs, reference.constants))
-    for other, found in results:
+    for other, _ in results:
         assert other == results[0][0]
         torch.testing.assert_close(other, value, rtol=1e-10, atol=1e-12)
     for name, grad in grads.items():

@@ -37,7 +37,9 @@ def test_formula(name, dtype):
 def test_central_differences(name):
     case = cases(n=7, d=2)[name]
     inputs = leaves(case.inputs)
-    assert torch.autograd.gradcheck(lambda *rows: case.call(dict(zip(inputs, rows, strict=True))), tuple(inputs.values()))
+    assert torch.autograd.gradcheck(
+        lambda *rows: case.call(dict(zip(inputs, rows, strict=True))), tuple(inputs.values())
+    )
 
 
 def test_every_module_has_a_case():
@@ -98,5 +100,8 @@ def test_chain_of_one_link():
     options = {"kernel": "laplacian", "bandwidth": 2.0}
     one, same = ec.torch.ChainLoss([options])(encoder, x), ec.torch.KISELoss(**options)(encoder(x), x)
     torch.testing.assert_close(one, same, rtol=1e-12, atol=1e-15)
-    one, same = ec.torch.ChainLoss([lambda x: 2 * x])(encoder, x, encoder), ec.torch.SVMELoss()(encoder(x), encoder(2 * x))
+    one, same = (
+        ec.torch.ChainLoss([lambda x: 2 * x])(encoder, x, encoder),
+        ec.torch.SVMELoss()(encoder(x), encoder(2 * x)),
+    )
     torch.testing.assert_close(one, same, rtol=1e-12, atol=1e-15)

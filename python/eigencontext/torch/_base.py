@@ -97,7 +97,9 @@ class _Value(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, scale: Tensor) -> Any:  # type: ignore[override]
         if torch.is_grad_enabled():  # the graph of the gradient would silently lack what the loss adds to it
-            raise RuntimeError("ec.torch: got create_graph=True; allowed: first derivatives (there is no double backward)")
+            raise RuntimeError(
+                "ec.torch: got create_graph=True; allowed: first derivatives (there is no double backward)"
+            )
         # Scaled before they are narrowed: what a gradient scaler makes representable must not vanish.
         pairs = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         return None, *(None if grad is None else (grad * scale).to(dtype) for grad, dtype in pairs)

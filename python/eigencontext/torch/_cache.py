@@ -20,8 +20,8 @@ def cached_backward(
     The gradient is that of the loss of all rows, not a mean over micro-batches: all are embedded without a graph, the
     loss gives its gradients with respect to the embeddings, and a second pass of each micro-batch with a graph carries
     them into the encoders. Random numbers (dropout) and buffers (running statistics) are set back for the second pass,
-    which therefore repeats the first, and are afterwards what one pass leaves. A batch normalisation still normalises by
-    micro-batches.
+    which therefore repeats the first, and are afterwards what one pass leaves. A batch normalisation still normalises
+    by micro-batches.
 
     Parameters
     ----------
@@ -101,8 +101,8 @@ def _second_pass(encoder: Callable[[Any], Tensor], x: Any, first: Tensor, gradie
     difference = torch.linalg.vector_norm(again.detach() - first)
     if not difference <= torch.finfo(first.dtype).eps ** 0.5 * torch.linalg.vector_norm(first):
         raise RuntimeError(
-            f"encoders: {type(encoder).__name__} gave another result in its second pass; allowed: encoders whose result "
-            "depends on their input, parameters, buffers and torch's random numbers alone"
+            f"encoders: {type(encoder).__name__} gave another result in its second pass; allowed: encoders whose "
+            "result depends on their input, parameters, buffers and torch's random numbers alone"
         )
     if again.requires_grad and gradient is not None:
         again.backward(gradient)

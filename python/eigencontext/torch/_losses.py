@@ -155,7 +155,9 @@ class LowRankLoss(_WeightedPairLoss):
 
 
 class NestedLowRankLoss(_WeightedPairLoss):
-    """`ec.objectives.nested_low_rank`: options mode, level_weights, first_mode, centered, estimator; phi, psi, weights=.
+    """`ec.objectives.nested_low_rank`: its options; called with phi, psi and weights=.
+
+    Options: mode, level_weights, first_mode, centered, estimator.
 
     Parameters
     ----------
