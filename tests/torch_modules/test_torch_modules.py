@@ -155,7 +155,7 @@ def test_labels_of_a_context():
     value = ec.torch.KISELoss()(phi, labels=(context, rows))
     value.backward()
     expected = ec.objectives.kise(phi.detach(), labels=(context, rows.numpy()))
-    assert float(value) == expected.loss and torch.equal(phi.grad, expected.grad_phi)
+    assert value.item() == expected.loss and torch.equal(phi.grad, expected.grad_phi)
 
 
 def test_bad_input():

@@ -66,15 +66,14 @@ def _full_moments(name: str, rows: list[Tensor], weights: Any, options: dict[str
 
 def _all_reduced(acc: Moments, group: Any) -> Moments:
     """Merged in the order of the ranks, on every rank: the same bits everywhere, two sets of moments at a time."""
-    total = None
+    found: list[Any] = []
     for rank in range(dist.get_world_size(group)):
-        box = [acc if rank == dist.get_rank(group) else None]
+        box: list[Any] = [acc.to_bytes() if rank == dist.get_rank(group) else None]
         dist.broadcast_object_list(box, src=dist.get_global_rank(group, rank), group=group)
-        if total is None:
-            total = Moments.from_bytes(box[0].to_bytes())
-        else:
-            total.merge(box[0])
-    return total
+        found.append(Moments.from_bytes(box[0]))
+        if rank:
+            found[0].merge(found.pop())
+    return found[0]
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
