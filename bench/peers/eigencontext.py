@@ -54,6 +54,17 @@ def rpcholesky(data, _):
     return Answer(np.vstack([w, result.residuals, V]), details)
 
 
+def cooccurrence(data, tol):
+    if data["step"] == "count":
+        starts, _, counts = _core.count_pairs(data["tokens"], data["n_words"], data["window"])
+        return Answer(np.add.reduceat(np.append(counts, 0.0).astype(np.float64), starts[:-1]) * (np.diff(starts) > 0))
+    context = ec.contexts.cooccurrence(data["text"], data["window"], data["min_count"])
+    if data["step"] == "read":
+        counts = context._conditional.counts  # the context doesn't hand out its table
+        return Answer(np.sort(counts.sum(axis=1, dtype=np.float64)))
+    return Answer(ec.spectrum(context, data["k"], tol=tol).singular_values)
+
+
 def on_one_thread(method: Method) -> Method:
     """The same on one thread, at the same setting."""
 
@@ -117,6 +128,7 @@ SOLVERS = [
     Ours(NAME, NAME, "kernel_pca", kernel_pca, TOLERANCES),
     Ours(NAME, NAME, "neighbors", neighbors),
     Ours(NAME, NAME, "rpcholesky", rpcholesky),
+    Ours(NAME, NAME, "cooccurrence", cooccurrence, (1e-2, 1e-3)),
 ]
 METHODS = [
     *SOLVERS,

@@ -274,7 +274,7 @@ def test_texts(here, capsys):
     assert "one.txt: cooccurrence, 4 inputs x 4 context values" in out
     expected = ec.spectrum(ec.contexts.cooccurrence(documents[0]), k=3)
     np.testing.assert_array_equal(ec.load_spectrum("one.spectrum.npz").singular_values, expected.singular_values)
-    assert "texts: 2 documents" in out_here(("spectrum", "texts/", "--rank", 3), capsys)
+    assert "texts/: 2 documents" in out_here(("spectrum", "texts/", "--rank", 3), capsys)
     loaded = ec.load_spectrum("texts.spectrum.npz")
     assert set(loaded.conditional.vocabulary) == set(" ".join(documents).split())
     options = ("--contexts", "cooccurrence:window=2,cooccurrence:window=3:exponent=0.75", "--rank", 3)
