@@ -1,9 +1,9 @@
 """One file for each library; each lists its METHODS."""
 
 from ..case import Method
-from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, scikit_learn, scipy, torch
+from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, python, scikit_learn, scipy, torch
 
-MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, faiss, pykeops)
+MODULES = (eigencontext, python, numpy, scikit_learn, scipy, mkl, fbpca, torch, faiss, pykeops)
 
 
 def methods(task: str, data: dict) -> list[Method]:

@@ -68,7 +68,13 @@ def cases(quick):
     yield Case(
         task="cooccurrence",
         name=COUNTING.format(some),
-        data={"step": "count", "tokens": numbers, "n_words": words, "words": text_of(numbers).split(), "window": WINDOW},
+        data={
+            "step": "count",
+            "tokens": numbers,
+            "n_words": words,
+            "words": text_of(numbers).split(),
+            "window": WINDOW,
+        },
         accuracy=0.0,
         error=largest_error(pair_matrix(numbers, words).sum(axis=1)),
     )
