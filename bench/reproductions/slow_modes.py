@@ -3,8 +3,8 @@
     python bench/reproductions/slow_modes.py
 
 - AR(1), x' = rho x + sqrt(1 - rho^2) z: s_i = rho^(lag i), with Hermite polynomials as functions.
-- A double well, dx = -V'(x) dt + sqrt(2/beta) dW, V = (x^2 - 1)^2: s_i = exp(-lambda_i t) at the time t of the lag, with
-  lambda_i and the functions those of the generator, discretised on a grid (finite differences that keep reversibility).
+- A double well, dx = -V'(x) dt + sqrt(2/beta) dW, V = (x^2 - 1)^2: s_i = exp(-lambda_i t) at the time t of the lag,
+  with lambda_i and the functions those of the generator, discretised on a grid (differences that keep reversibility).
 
 slow_modes.csv has, for each series, lag and mode, the known value, the one found, and the correlation of the function
 with the known one. The kernels of `lagged` smooth, so that values are too small rather than too large; `null` is the

@@ -1,7 +1,7 @@
 """Word vectors: words whose vectors lie nearest to each other, from the co-occurrence context of a running text.
 
-    python bench/reproductions/words.py              # the dictionary of the Debian package dict-gcide, if it is installed
-    python bench/reproductions/words.py PATH         # a .txt file, a folder of them, or that package's gcide.dict.dz
+    python bench/reproductions/words.py         # the dictionary of the Debian package dict-gcide, if it is installed
+    python bench/reproductions/words.py PATH    # a .txt file, a folder of them, or that package's gcide.dict.dz
 
 The context is `cooccurrence` (window 5, the 20 000 most frequent words, context marginal to the power 0.75). A word's
 vector is its row of the first 300 singular functions, each times its singular value (inner products of these vectors
