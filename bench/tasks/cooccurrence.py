@@ -1,4 +1,4 @@
-"""Words near each other: counting their pairs against a Counter loop, and a text from its characters to its spectrum."""
+"""Words near each other: pairs counted, against a Counter loop, and a text from its characters to its spectrum."""
 
 import functools
 
