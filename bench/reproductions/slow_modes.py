@@ -7,8 +7,8 @@
   with lambda_i and the functions those of the generator, discretised on a grid (differences that keep reversibility).
 
 slow_modes.csv has, for each series, lag and mode, the known value, the one found, and the correlation of the function
-with the known one. The kernels of `lagged` smooth, so that values are too small rather than too large; `null` is the
-largest value of shuffled pairs, below which nothing was found.
+with the known one. `null` is the largest value of shuffled pairs: below it nothing was found, and a value whose known
+one is below it is noise, whatever was found.
 """
 
 import csv

@@ -250,9 +250,12 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan:
+def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan | str:
     """The plan of the run; where it needs more than --max-memory, an error that says which rank would fit."""
-    operator = deflated_operator(context)
+    try:
+        operator = deflated_operator(context)
+    except TypeError:  # teacher, targets: signed kernels without an operator
+        return "nothing to plan: the spectrum is that of a small matrix"
     k = max(1, min(arguments.rank or DEFAULT_K, min(context.shape) - 1))
 
     def plan(k: int) -> ec.Plan:

@@ -295,6 +295,24 @@ def test_plan(here, capsys):
     assert os.listdir() == ["x.npy"]
 
 
+def test_a_context_without_an_operator_has_no_plan(here, capsys, monkeypatch):
+    class Signed(ec.contexts.Context):
+        @property
+        def operator(self):
+            raise TypeError("a signed kernel")
+
+        @operator.setter
+        def operator(self, M):
+            self.shown = M
+
+        shape, dtype = (120, 3), np.dtype(np.float64)
+
+    built = ec.contexts.kernel(X)
+    signed = Signed("teacher", built.operator, built.p_x, built.p_a, built._conditional)
+    monkeypatch.setattr("eigencontext._expression.Single.build", lambda self, source: signed)
+    assert "nothing to plan" in out_here(("spectrum", "x.npy", "--plan"), capsys)
+
+
 def test_max_memory_is_obeyed_and_says_what_would_fit(here, capsys):
     np.save("big.npy", np.random.default_rng(0).normal(size=(1500, 3)))
     options = ("spectrum", "big.npy", "--context", "rbf", "--plan", "--rank")
