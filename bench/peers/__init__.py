@@ -1,9 +1,9 @@
 """One file for each library; each lists its METHODS."""
 
 from ..case import Method
-from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, scikit_learn, scipy, torch, torch_losses
+from . import eigencontext, faiss, fbpca, mkl, numpy, pykeops, python, scikit_learn, scipy, torch, torch_losses
 
-MODULES = (eigencontext, numpy, scikit_learn, scipy, mkl, fbpca, torch, torch_losses, faiss, pykeops)
+MODULES = (eigencontext, python, numpy, scikit_learn, scipy, mkl, fbpca, torch, torch_losses, faiss, pykeops)
 
 
 def methods(task: str, data: dict) -> list[Method]:

@@ -3,6 +3,7 @@
 import dataclasses
 import subprocess
 import sys
+import time
 
 import numpy as np
 
@@ -61,6 +62,20 @@ def rpcholesky(data, _):
         raise Unavailable(f"not available: {error}") from error
     details = answer(result).details | {"certificate": float(result.residuals.max())}
     return Answer(np.vstack([w, result.residuals, V]), details)
+
+
+def cooccurrence(data, tol):
+    if data["step"] == "count":
+        begin = time.perf_counter()
+        starts, _, counts = _core.count_pairs(data["tokens"], data["n_words"], data["window"])
+        seconds = time.perf_counter() - begin
+        cumulated = np.concatenate([[0.0], np.cumsum(counts, dtype=np.float64)])
+        return Answer(np.diff(cumulated[starts]), {"seconds": seconds})
+    context = ec.contexts.cooccurrence(data["text"], data["window"], data["min_count"])
+    if data["step"] == "read":
+        counts = context._conditional.counts  # the context doesn't hand out its table
+        return Answer(np.sort(counts.sum(axis=1, dtype=np.float64)))
+    return Answer(ec.spectrum(context, data["k"], tol=tol).singular_values)
 
 
 def on_one_thread(method: Method) -> Method:
@@ -149,6 +164,7 @@ SOLVERS = [
     Ours(NAME, NAME, "neighbors", neighbors),
     Ours(NAME, NAME, "encoder", encoder, TOLERANCES),
     Ours(NAME, NAME, "rpcholesky", rpcholesky),
+    Ours(NAME, NAME, "cooccurrence", cooccurrence, (1e-2, 1e-3)),
 ]
 METHODS = [
     *SOLVERS,

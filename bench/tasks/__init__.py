@@ -1,6 +1,7 @@
 """One file for each task: `cases(quick)` yields its cases, `goals(rows)` its figures to reach."""
 
 from . import (
+    cooccurrence,
     csr_products,
     dense_products,
     dense_svd,
@@ -28,5 +29,6 @@ MODULES = (
     encoder,
     rpcholesky,
     objectives,
+    cooccurrence,
 )
 TASKS = {module.__name__.rpartition(".")[2]: module for module in MODULES}

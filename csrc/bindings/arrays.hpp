@@ -66,6 +66,13 @@ py::array_t<T> to_numpy(OwnedBlock<T>&& block) {
                         owner->data(), free);
 }
 
+template <class T>
+py::array_t<T> to_numpy(Buffer<T>&& buffer) {
+  auto* owner = new Buffer<T>(std::move(buffer));
+  const py::capsule free(owner, [](void* p) { delete static_cast<Buffer<T>*>(p); });
+  return py::array_t<T>(static_cast<py::ssize_t>(owner->size()), owner->data(), free);
+}
+
 inline py::array_t<double> to_numpy(const std::vector<double>& v) {
   return py::array_t<double>(static_cast<py::ssize_t>(v.size()), v.data());
 }

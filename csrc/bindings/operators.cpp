@@ -3,6 +3,7 @@
 #include "bindings/arrays.hpp"
 #include "operators/callback.hpp"
 #include "operators/compose.hpp"
+#include "operators/cooccurrence.hpp"
 #include "operators/csr.hpp"
 #include "operators/dense.hpp"
 #include "operators/operator.hpp"
@@ -365,6 +366,16 @@ void bind_operators(py::module_& m) {
       },
       py::arg("n"), py::arg("m"), py::arg("dtype"), py::arg("matmat"), py::arg("rmatmat"),
       py::arg("symmetric") = false);
+  m.def(
+      "count_pairs",
+      [](const RowMajorArray<std::int32_t>& tokens, Index words, Index window) {
+        const std::int32_t* first = tokens.data();
+        const Index n = tokens.size();
+        PairCounts result = without_gil([&] { return count_pairs(first, n, words, window); });
+        return py::make_tuple(to_numpy(std::move(result.starts)), to_numpy(std::move(result.columns)),
+                              to_numpy(std::move(result.counts)));
+      },
+      py::arg("tokens").noconvert(), py::arg("words"), py::arg("window"));
 }
 
 }  // namespace eigencontext::bindings

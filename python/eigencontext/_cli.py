@@ -18,8 +18,9 @@ from ._arguments import check_number, check_seed
 from ._console import Stage, one_line, show_warning
 from ._expression import ExpressionError, Node, known, parse
 from ._plot import check_plot, plot_spectra
+from ._probe import check_probe
 from ._read import FORMATS, Input, read
-from ._report import print_ranking, print_spectra, rank_by_usefulness, write_comparison
+from ._report import print_ranking, print_spectra, probe_note, rank_by_usefulness, write_comparison
 from ._results import counted
 from ._spectrum import DEFAULT_K, Spectrum, deflated_operator
 from .metrics import D0
@@ -78,7 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         epilog=grammar,
     )
     spectrum.add_argument(
-        "--context", metavar="EXPR", help="default: neighbors (tables), counts (sparse), graph (edges)"
+        "--context",
+        metavar="EXPR",
+        help="default: neighbors (tables), counts (sparse), graph (edges), cooccurrence (text)",
     )
     _add_common(spectrum)
     spectrum.add_argument(
@@ -94,6 +97,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     compare.add_argument("--contexts", metavar="EXPR,EXPR", required=True, help="separated by commas")
     _add_common(compare)
+    compare.add_argument(
+        "--labels", metavar="COLUMN", help="a column to predict, no feature then: adds a linear probe to the table"
+    )
     compare.add_argument("--d0", type=_positive, help=f"values judged by (default: the smaller of {D0} and --rank)")
     compare.add_argument(
         "--out", metavar="DIR", default=".", help="folder for <input>.compare.json and the spectra (default: this one)"
@@ -107,7 +113,9 @@ def _parser() -> argparse.ArgumentParser:
 
 def _add_common(parser: argparse.ArgumentParser) -> None:
     """What `spectrum` and `compare` share: the input, its columns, and the options of the solver."""
-    parser.add_argument("input", metavar="INPUT", help=", ".join(f".{name}" for name in FORMATS))
+    parser.add_argument(
+        "input", metavar="INPUT", help=", ".join(f".{name}" for name in FORMATS) + ", or a folder of .txt"
+    )
     parser.add_argument("--format", choices=FORMATS, help="read INPUT as this, whatever its name ends in")
     parser.add_argument("--drop", action="append", metavar="COLUMN,...", help="columns of a table to leave out")
     parser.add_argument("--label", metavar="COLUMN", help="the column for the context labels; no feature then")
@@ -186,6 +194,8 @@ def _compare(arguments: argparse.Namespace) -> None:
     _check_plot(arguments.plot)
     _require_different({"INPUT": arguments.input, "--plot": arguments.plot})
     source = _read(arguments)
+    if source.probed is not None:
+        check_probe("--labels", source.probed)
     contexts = {expression: _built(arguments, expression, node, source) for expression, node in parsed}
     plans = {expression: _planned(arguments, context) for expression, context in contexts.items()}
     if arguments.plan:
@@ -193,12 +203,14 @@ def _compare(arguments: argparse.Namespace) -> None:
             print(f"{expression}: {plan}")
         return
     spectra = {name: _computed(name, context, **_options(arguments)) for name, context in contexts.items()}
-    ranked = rank_by_usefulness(spectra, d0)
+    ranked = rank_by_usefulness(spectra, d0, source.probed)
     print_ranking(ranked, spectra)
+    if source.probed is not None:
+        print(f"{probe_note(source.probed)} (column {arguments.labels})")
     about = {"input": arguments.input, "rank": rank, "d0": d0}
     paths = write_comparison(os.path.join(arguments.out, _stem(arguments.input)), about, ranked, spectra)
     print(f"wrote {', '.join(paths)}")
-    _plot(arguments, {name: spectra[name] for name, _, _ in ranked})
+    _plot(arguments, {entry.name: spectra[entry.name] for entry in ranked})
 
 
 # -- steps -----------------------------------------------------------------------------------------------------------
@@ -212,6 +224,7 @@ def _read(arguments: argparse.Namespace) -> Input:
             arguments.format,
             drop=drop,
             label=arguments.label,
+            probe=getattr(arguments, "labels", None),
             standardize=arguments.standardize,
             directed=arguments.directed,
         )
@@ -237,9 +250,12 @@ def _options(arguments: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan:
+def _planned(arguments: argparse.Namespace, context: Any) -> ec.Plan | str:
     """The plan of the run; where it needs more than --max-memory, an error that says which rank would fit."""
-    operator = deflated_operator(context)
+    try:
+        operator = deflated_operator(context)
+    except TypeError:  # teacher, targets: signed kernels without an operator
+        return "nothing to plan: the spectrum is that of a small matrix"
     k = max(1, min(arguments.rank or DEFAULT_K, min(context.shape) - 1))
 
     def plan(k: int) -> ec.Plan:
@@ -332,7 +348,7 @@ def _output_path(source: str, out: str | None) -> str:
 
 
 def _stem(source: str) -> str:
-    return os.path.splitext(os.path.basename(source))[0]
+    return os.path.splitext(os.path.basename(os.path.abspath(source)))[0]
 
 
 def _require_writable(option: str, path: str) -> None:

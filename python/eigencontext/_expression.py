@@ -15,17 +15,17 @@ import functools
 import inspect
 import operator
 import re
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type_hints
 
 from . import contexts
 from ._read import Input
 from .operators import KERNELS
 
 _WORD = re.compile(r"[^\s:=+*@,()]+")
-_SCALARS = {"int", "float", "str", "bool", "None"}
-_WORDS = {"Kernel", "Form"}  # aliases of Literal
+_SCALARS = (int, float, str, bool, types.NoneType)
 
 
 class ExpressionError(ValueError):
@@ -43,16 +43,41 @@ class ExpressionError(ValueError):
 
 @dataclass
 class Single:
+    """A context by its name. For messages: the whole expression, where the name begins, and where the values do."""
+
     name: str
     options: dict[str, Any] = field(default_factory=dict)
+    text: str = field(default="", compare=False)
+    at: int = field(default=0, compare=False)
+    places: dict[str, int] = field(default_factory=dict, compare=False)
 
     def build(self, source: Input) -> contexts.Context:
         function, first, _ = known()[self.name]
+        data = self._data(first, source)
+        try:
+            return function(data, **self.options)
+        except (TypeError, ValueError) as error:
+            argument, found, rest = str(error).partition(":")
+            if not found or argument not in self.places:
+                raise
+            got, *allowed = rest.split("; allowed:", 1)
+            self._fail(f"{argument}:{got}", "".join(allowed).strip() or "another value", self.places[argument])
+
+    def _data(self, first: str, source: Input) -> Any:
+        """What of the input belongs to a first argument of this name."""
+        if (first == "text") != source.is_text:
+            kind, wanted = ("a text", "cooccurrence") if source.is_text else ("no text", "contexts of numbers")
+            self._fail(f"{self.name}, but INPUT is {kind}", wanted, self.at)
         if first != "y":
-            return function(source.data, **self.options)
-        if source.labels is None and source.data.ndim != 1:
+            return source.data
+        if source.labels is not None:
+            return source.labels
+        if source.data.ndim != 1:
             raise ValueError(f"context: {self.name} needs labels; allowed: --label COLUMN, or an array with one axis")
-        return function(source.data if source.labels is None else source.labels, **self.options)
+        return source.data
+
+    def _fail(self, got: str, allowed: str, at: int) -> NoReturn:
+        raise ExpressionError(f"context: {got} at position {at + 1}; allowed: {allowed}", self.text, at)
 
 
 @dataclass
@@ -75,6 +100,7 @@ class Convolution:
 Node = Single | Mixture | Convolution
 
 
+@functools.cache
 def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
     """Of each context that one input and numbers, words and flags make: the function, its first argument, and its keys
     (with whether they must be given)."""
@@ -83,9 +109,14 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
         function = getattr(contexts, name)
         if not inspect.isfunction(function):
             continue
+        hints = get_type_hints(function)
+        if hints.get("return") is not contexts.Context:
+            continue
         first, *others = inspect.signature(function).parameters.values()
-        keys = {p.name: p.default is p.empty for p in others if _is_scalar(p)}
-        if first.annotation != "Context" and all(p.name in keys or p.default is not p.empty for p in others):
+        keys = {p.name: p.default is p.empty for p in others if _is_scalar(hints[p.name])}
+        if hints[first.name] is not contexts.Context and all(
+            p.name in keys or p.default is not p.empty for p in others
+        ):
             found[name] = function, first.name, keys
     function, first_name, keys = found["kernel"]
     keys = {key: required for key, required in keys.items() if key != "kernel"}
@@ -93,10 +124,11 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
     return {**kernels, **found}
 
 
-def _is_scalar(parameter: inspect.Parameter) -> bool:
+def _is_scalar(hint: Any) -> bool:
     """Whether the signature says that this is a number, a word or a flag, and no array."""
-    kinds = {kind.strip() for kind in str(parameter.annotation).split("|")}
-    return all(kind in _SCALARS or kind in _WORDS or kind.startswith("Literal[") for kind in kinds)
+    if get_origin(hint) in (Union, types.UnionType):
+        return all(_is_scalar(part) for part in get_args(hint))
+    return hint in _SCALARS or get_origin(hint) is Literal
 
 
 def parse(text: str) -> list[tuple[str, Node]]:
@@ -198,28 +230,31 @@ class _Reader:
         every = known()
         start = self.skip()
         name = self.word("a name of a context: " + ", ".join(every))
+        if name in contexts.__all__ and name not in every:
+            self.fail(f"got {name!r}, which takes more than one input (in Python)", ", ".join(every), start)
         if name not in every:
             self.fail(f"got {name!r}", ", ".join(every), start)
         keys = every[name][2]
-        result = Single(name)
+        result = Single(name, text=self.text, at=start)
         while self.take(":"):
-            self.option(name, keys, result.options)
+            self.option(keys, result)
         lacking = [key for key, required in keys.items() if required and key not in result.options]
         if lacking:
             self.fail(f"{name} without {lacking[0]}", f"{name}:{lacking[0]}=...", start)
         return result
 
-    def option(self, name: str, keys: dict[str, bool], options: dict[str, Any]) -> None:
-        allowed = f"keys of {name}: " + (", ".join(f"{key}=..." for key in keys) or "none")
+    def option(self, keys: dict[str, bool], context: Single) -> None:
+        allowed = f"keys of {context.name}: " + (", ".join(f"{key}=..." for key in keys) or "none")
         start = self.skip()
         key = self.word(allowed)
         if key not in keys:
             self.fail(f"got {key!r}", allowed, start)
-        if key in options:
+        if key in context.options:
             self.fail(f"got {key!r} again", "each key once", start)
         if not self.take("="):
             self.fail(f"no value for {key}", f"{key}=...")
-        options[key] = _value(self.word(f"a value of {key} (no sign in an exponent: 1e3, not 1e+3)"))
+        context.places[key] = self.skip()
+        context.options[key] = _value(self.word(f"a value of {key} (no sign in an exponent: 1e3, not 1e+3)"))
 
 
 def _value(text: str) -> Any:

@@ -5,30 +5,52 @@ NumPy, SciPy and pandas read; what they report is put into the user's terms. Not
 
 from __future__ import annotations
 
+import csv
 import itertools
 import os
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
-FORMATS = ("npy", "npz", "csv", "tsv", "parquet", "mtx", "edges")
+FORMATS = ("npy", "npz", "csv", "tsv", "parquet", "mtx", "edges", "txt")
 _TABLES = ("csv", "tsv", "parquet")
 _PICKLE = "a pickle, which is refused: it may run code; allowed: arrays of numbers"
 
 
 @dataclass
 class Input:
-    """What a file holds: `data` for the contexts, `labels` where a column was named, and what to tell the user."""
+    """What a file holds: `data` for the contexts, `labels` for those of labels and `probed` for a linear probe where
+    columns were named, and what to tell the user."""
 
     data: Any
     default_context: str
     labels: np.ndarray | None = None
+    probed: np.ndarray | None = None
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def is_text(self) -> bool:
+        return isinstance(self.data, Documents)
+
+
+@dataclass
+class Documents:
+    """The texts of files, read one after the other whenever somebody goes through them."""
+
+    paths: list[str]
+
+    def __iter__(self) -> Iterator[str]:
+        for path in self.paths:
+            with open(path, encoding="utf-8-sig") as file:
+                try:
+                    yield file.read()
+                except UnicodeDecodeError as error:
+                    raise _not_utf8(path) from error
 
 
 def read(
@@ -37,18 +59,21 @@ def read(
     *,
     drop: Sequence[str] = (),
     label: str | None = None,
+    probe: str | None = None,
     standardize: bool = False,
     directed: bool = False,
 ) -> Input:
-    """The contents of `path` as an array or a sparse matrix.
+    """The contents of `path` as an array, a sparse matrix or documents.
 
     Parameters
     ----------
     path : str
+        A file, or a folder of texts: each of its .txt files (with format="txt" each file), in the order of their
+        names, folders in it included, is a document.
     format : one of `FORMATS`, optional
         Whatever the name ends in.
-    drop, label : str
-        Columns of a table that are no features; `label` becomes `labels`.
+    drop, label, probe : str
+        Columns of a table that are no features; `label` becomes `labels`, `probe` becomes `probed`.
     standardize : bool
         Mean 0 and standard deviation 1 for each column of a dense array or a table.
     directed : bool
@@ -59,20 +84,22 @@ def read(
     ValueError, OSError, ImportError
         The file and the line, row or column are named where they are known.
     """
-    _require_file(path)
-    ending = format or os.path.splitext(path)[1].lstrip(".").lower()
+    _require_file(path, format)
+    ending = format or ("txt" if os.path.isdir(path) else os.path.splitext(path)[1].lstrip(".").lower())
     if ending not in FORMATS:
         known = ", ".join(f".{name}" for name in FORMATS)
         raise ValueError(f"INPUT: got {path}; allowed: {known} (or say which with --format)")
-    for option, given in (("--drop", drop), ("--label", label)):
+    for option, given in (("--drop", drop), ("--label", label), ("--labels", probe)):
         if given and ending not in _TABLES:
             raise ValueError(f"{option}: got {given} for .{ending}; allowed: columns of .csv, .tsv and .parquet")
     if directed and ending != "edges":
         raise ValueError(f"--directed: got it for .{ending}; allowed: edge lists (.edges)")
     if ending in _TABLES:
-        result = _of_frame(path, _frame(path, ending), drop, label)
+        result = _of_frame(path, _frame(path, ending), drop, {"--label": label, "--labels": probe})
     elif ending == "edges":
         result = _edges(path, directed)
+    elif ending == "txt":
+        result = _documents(path, every=format is not None)
     else:
         result = {"npy": _npy, "npz": _npz, "mtx": _mtx}[ending](path)
     if standardize:
@@ -80,11 +107,13 @@ def read(
     return result
 
 
-def _require_file(path: str) -> None:
+def _require_file(path: str, format: str | None) -> None:
     if not os.path.exists(path):
         raise FileNotFoundError(f"INPUT: {path} does not exist")
-    if not os.path.isfile(path):
-        raise IsADirectoryError(f"INPUT: {path} is a folder; allowed: a file")
+    if os.path.isdir(path):
+        if format not in (None, "txt"):
+            raise IsADirectoryError(f"INPUT: {path} is a folder; allowed for .{format}: a file")
+        return
     if os.path.getsize(path) == 0:
         raise ValueError(f"INPUT: {path} is empty")
 
@@ -157,7 +186,7 @@ def _mtx(path: str) -> Input:
 
 
 def _standardized(path: str, result: Input) -> np.ndarray:
-    if sp.issparse(result.data) or result.data.ndim != 2 or result.data.dtype.kind not in "fiub":
+    if not isinstance(result.data, np.ndarray) or result.data.ndim != 2 or result.data.dtype.kind not in "fiub":
         raise ValueError(f"--standardize: {path} is no dense table of numbers; allowed: tables and dense arrays")
     X = np.asarray(result.data, dtype=None if result.data.dtype == np.float32 else np.float64)
     mean, deviation = X.mean(axis=0, dtype=np.float64), X.std(axis=0, dtype=np.float64)
@@ -207,9 +236,9 @@ def _frame(path: str, ending: str) -> Any:
             warnings.simplefilter("error", pandas.errors.ParserWarning)
             return pandas.read_csv(path, index_col=False, **options)
     except pandas.errors.ParserWarning as error:  # pandas would leave the last fields out
-        raise _unreadable(path, ending, "lines with more fields than there are names in line 1") from error
+        raise _unreadable(path, ending, _overfull_line(path, ending)) from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"INPUT: {path} is no UTF-8 text, first in line {_line_not_utf8(path)}") from error
+        raise _not_utf8(path) from error
     except (ValueError, pandas.errors.ParserError) as error:  # they name the line
         raise _unreadable(path, ending, error) from error
 
@@ -221,27 +250,30 @@ def _require_separated(path: str, ending: str, first: Any) -> None:
         raise ValueError(f"INPUT: {path} seems to have {found[0]} between its fields; allowed: {wanted}")
 
 
-def _line_not_utf8(path: str) -> int:
-    with open(path, "rb") as lines:
-        for number, line in enumerate(lines, 1):
-            try:
-                line.decode()
-            except UnicodeDecodeError:
-                return number
-    return 0
+def _overfull_line(path: str, ending: str) -> str:
+    """The first line that has more fields than the first one, which has the names."""
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        lines = csv.reader(file, delimiter="\t" if ending == "tsv" else ",")
+        names = next(fields for fields in lines if fields)
+        for fields in lines:
+            if len(fields) > len(names):
+                return f"{len(fields)} fields in line {lines.line_num}, {len(names)} names in line 1"
+    return "lines with more fields than there are names in line 1"
 
 
-def _of_frame(path: str, frame: Any, drop: Sequence[str], label: str | None) -> Input:
+def _of_frame(path: str, frame: Any, drop: Sequence[str], named: dict[str, str | None]) -> Input:
+    """`named`: the columns that options take out for labels."""
     pandas = _pandas(path)
     frame = frame.rename(columns=str)
-    for option, names in (("--drop", drop), ("--label", [label] if label else [])):
+    taken = {option: name for option, name in named.items() if name}
+    for option, names in (("--drop", drop), *((option, [name]) for option, name in taken.items())):
         unknown = [name for name in names if name not in frame.columns]
         if unknown:
             raise ValueError(f"{option}: {path} has no column {unknown[0]!r}; allowed: {', '.join(frame.columns)}")
     if len(frame) == 0:
         raise ValueError(f"INPUT: {path} has no rows (only names: {', '.join(frame.columns)})")
-    labels = _labels(path, frame[label]) if label else None
-    features = frame.drop(columns=[*drop, *([label] if label else [])])
+    columns = {option: _labels(option, path, frame[name]) for option, name in taken.items()}
+    features = frame.drop(columns=[*drop, *taken.values()])
     counts = [name for name in features.columns if name.startswith("Unnamed:") and _counts_rows(features[name])]
     features = features.drop(columns=counts)
     numeric = features.select_dtypes(include=["number", "bool"])
@@ -263,7 +295,8 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], label: str | None) -> 
         notes.append(f"columns not used, as they have no name and number the rows: {', '.join(counts)}")
     if other:
         notes.append(f"columns not used, as they are not numeric: {', '.join(other)}")
-    return Input(np.ascontiguousarray(X), "neighbors", labels, notes)
+    labels, probed = columns.get("--label"), columns.get("--labels")
+    return Input(np.ascontiguousarray(X), "neighbors", labels, probed, notes)
 
 
 def _counts_rows(column: Any) -> bool:
@@ -271,10 +304,10 @@ def _counts_rows(column: Any) -> bool:
     return column.dtype.kind in "iu" and len(column) > 1 and bool((np.diff(column) == 1).all())
 
 
-def _labels(path: str, column: Any) -> np.ndarray:
+def _labels(option: str, path: str, column: Any) -> np.ndarray:
     missing = np.flatnonzero(column.isna())
     if len(missing):
-        raise ValueError(f"--label: {path} has no value in column {column.name!r}, row {missing[0] + 1}")
+        raise ValueError(f"{option}: {path} has no value in column {column.name!r}, row {missing[0] + 1}")
     return column.to_numpy() if column.dtype.kind in "biuf" else column.astype(str).to_numpy(dtype=str)
 
 
@@ -282,6 +315,33 @@ def _not_numeric(pandas: Any, column: Any) -> str:
     """The name and the first value that is no number, which a single typing error in a column of numbers would be."""
     rows = np.flatnonzero(column.notna() & pandas.to_numeric(column, errors="coerce").isna())
     return f"{column.name} ({column.iloc[rows[0]]!r} in row {rows[0] + 1})" if len(rows) else str(column.name)
+
+
+# -- texts -----------------------------------------------------------------------------------------------------------
+
+
+def _documents(path: str, every: bool) -> Input:
+    if not os.path.isdir(path):
+        return Input(Documents([path]), "cooccurrence")
+    files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    texts = [name for name in files if every or name.lower().endswith(".txt")]
+    if not texts:
+        found = f"{len(files)} other file(s); with --format txt they are read too" if files else "nothing"
+        raise ValueError(f"INPUT: {path} is a folder without .txt files (it has {found})")
+    notes = [f"{len(texts)} documents"]
+    if len(texts) < len(files):
+        notes.append(f"{len(files) - len(texts)} file(s) not read, as they do not end in .txt (--format txt reads all)")
+    return Input(Documents(texts), "cooccurrence", notes=notes)
+
+
+def _not_utf8(path: str) -> ValueError:
+    with open(path, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return ValueError(f"INPUT: {path} is no UTF-8 text, first in line {number}")
+    return ValueError(f"INPUT: {path} is no UTF-8 text")
 
 
 # -- graphs ----------------------------------------------------------------------------------------------------------
@@ -315,7 +375,7 @@ def _edge_table(path: str) -> np.ndarray:
                 path, str, comments=("#", "%"), delimiter="," if comma else None, ndmin=2, encoding="utf-8-sig"
             )
     except UnicodeDecodeError as error:
-        raise ValueError(f"INPUT: {path} is no UTF-8 text, first in line {_line_not_utf8(path)}") from error
+        raise _not_utf8(path) from error
     except ValueError as error:
         found = re.search(r"changed from (\d+) to (\d+) at row (\d+)", str(error))
         if not found:

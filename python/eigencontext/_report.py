@@ -7,11 +7,12 @@ import math
 import os
 import re
 import warnings
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._console import print_table
+from ._probe import FOLDS, has_classes, linear_probe, measure
 from ._spectrum import Spectrum
 from .metrics import Usefulness
 
@@ -63,36 +64,65 @@ def _usefulness(spectrum: Spectrum) -> str:
 # -- several ---------------------------------------------------------------------------------------------------------
 
 
-def rank_by_usefulness(spectra: dict[str, Spectrum], d0: int) -> list[tuple[str, Usefulness, bool]]:
-    """Name, usefulness and whether tau says nothing (the context is extremely weak or strong); those come last."""
+class Ranked(NamedTuple):
+    """`extreme`: tau says nothing, as the context is extremely weak or strong; such come last. `probe`: the measure of
+    a linear probe on the first d functions, where a column was given."""
+
+    name: str
+    usefulness: Usefulness
+    extreme: bool
+    probe: Probe | None
+
+
+class Probe(NamedTuple):
+    measure: str
+    value: float
+
+
+def rank_by_usefulness(spectra: dict[str, Spectrum], d0: int, probed: np.ndarray | None = None) -> list[Ranked]:
     found = []
     for name, spectrum in spectra.items():
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             result = spectrum.usefulness(d0)
-        found.append((name, result, bool(caught)))
-    return sorted(found, key=lambda entry: (entry[2], entry[1].tau))
+        probe = None if probed is None else _probe(spectrum, result.d, probed)
+        found.append(Ranked(name, result, bool(caught), probe))
+    return sorted(found, key=lambda entry: (entry.extreme, entry.usefulness.tau))
 
 
-def print_ranking(ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum]) -> None:
+def _probe(spectrum: Spectrum, d: int, probed: np.ndarray) -> Probe:
+    """The inputs of a context are the first rows of the table: lagged leaves the last ones out."""
+    functions = np.asarray(spectrum.left)[:, : max(1, d)]
+    return Probe(measure(probed), linear_probe(functions, probed[: len(functions)]))
+
+
+def probe_note(probed: np.ndarray) -> str:
+    better = "lower" if has_classes(probed) else "higher"
+    return (
+        f"{measure(probed)} of a linear probe (ridge) on the first d functions, {FOLDS}-fold cross-validated; "
+        f"{better} is better"
+    )
+
+
+def print_ranking(ranked: list[Ranked], spectra: dict[str, Spectrum]) -> None:
+    header = ["place", "context", "tau", "d", "s_1", "s_d+1", "converged"]
     rows = []
-    for place, (name, result, extreme) in enumerate(ranked, 1):
+    for place, (name, result, extreme, probe) in enumerate(ranked, 1):
         spectrum = spectra[name]
         s = [f"{spectrum.singular_values[i]:.4f}" if i < spectrum.k else "" for i in (0, result.d)]
         good = f"{int(np.count_nonzero(spectrum.converged))}/{spectrum.k}"
-        rows.append([str(place), name, f"{result.tau:.4f}{'*' if extreme else ''}", str(result.d), *s, good])
-    print_table(["place", "context", "tau", "d", "s_1", "s_d+1", "converged"], rows)
-    print(f"usefulness tau over d0 = {ranked[0][1].d0} values; lower is better")
-    if any(extreme for _, _, extreme in ranked):
+        row = [str(place), name, f"{result.tau:.4f}{'*' if extreme else ''}", str(result.d), *s, good]
+        rows.append(row if probe is None else [*row, f"{probe.value:.4f}"])
+    print_table(header if ranked[0].probe is None else [*header, ranked[0].probe.measure], rows)
+    print(f"usefulness tau over d0 = {ranked[0].usefulness.d0} values; lower is better")
+    if any(entry.extreme for entry in ranked):
         print("* extremely weak or strong: tau says nothing of this context, which is therefore last")
 
 
-def write_comparison(
-    stem: str, about: dict[str, Any], ranked: list[tuple[str, Usefulness, bool]], spectra: dict[str, Spectrum]
-) -> list[str]:
+def write_comparison(stem: str, about: dict[str, Any], ranked: list[Ranked], spectra: dict[str, Spectrum]) -> list[str]:
     """`stem`.compare.json (`about`, then the contexts in order) and a saved spectrum for each; the paths."""
     entries, paths = [], [f"{stem}.compare.json"]
-    for place, (name, result, extreme) in enumerate(ranked, 1):
+    for place, (name, result, extreme, probe) in enumerate(ranked, 1):
         spectrum = spectra[name]
         paths.append(f"{stem}.{place}-{re.sub('[^A-Za-z0-9.=+-]+', '_', name)[:60]}.npz")
         spectrum.save(paths[-1])
@@ -102,6 +132,7 @@ def write_comparison(
                 "tau": result.tau if math.isfinite(result.tau) else None,
                 "d": result.d,
                 "extreme": extreme,
+                "probe": None if probe is None else probe._asdict(),
                 "singular_values": spectrum.singular_values.tolist(),
                 "residuals": spectrum.residuals.tolist(),
                 "converged": spectrum.converged.tolist(),

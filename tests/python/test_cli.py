@@ -215,6 +215,74 @@ def test_compare_without_a_plot_writes_no_picture(here, capsys):
     assert sorted(os.listdir()) == sorted(["x.npy", "x.compare.json", *spectra])
 
 
+def test_compare_with_a_linear_probe(here, capsys):
+    """Two far clusters: neighbours tell them apart without an error; a wide kernel's functions are nearly linear."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    kind = np.arange(200) % 2
+    points = rng.normal(size=(200, 3)) + 20.0 * kind[:, None] * [1, 0, 0]
+    frame = pandas.DataFrame(points, columns=list("xyz")).assign(
+        kind=np.where(kind, "one", "two"), noise=rng.random(200)
+    )
+    frame.assign(twice=2 * points[:, 0]).drop(columns="noise").to_csv("kind.csv", index=False)
+    contexts = ("--contexts", "neighbors:n_neighbors=5,rbf:bandwidth=30", "--rank", 8)
+    out = out_here(("compare", "kind.csv", *contexts, "--labels", "kind", "--drop", "twice"), capsys)
+    assert (
+        "kind.csv: columns used: x, y, z\n" in out and "error rate of a linear probe" in out and "(column kind)" in out
+    )
+    with open("kind.compare.json") as file:
+        entries = json.load(file)["contexts"]
+    assert [entry["probe"]["measure"] for entry in entries] == ["error rate"] * 2
+    assert all(entry["probe"]["value"] == 0 for entry in entries)
+    out = out_here(("compare", "kind.csv", *contexts, "--labels", "twice", "--drop", "kind"), capsys)
+    assert "higher is better" in out
+    with open("kind.compare.json") as file:
+        entries = {entry["context"]: entry["probe"] for entry in json.load(file)["contexts"]}
+    assert {probe["measure"] for probe in entries.values()} == {"R^2"}
+    assert 0.9 < entries["rbf:bandwidth=30"]["value"] <= 1
+    frame.to_csv("noise.csv", index=False)
+    out_here(("compare", "noise.csv", *contexts, "--labels", "noise", "--label", "kind"), capsys)
+    with open("noise.compare.json") as file:
+        assert all(entry["probe"]["value"] < 0.2 for entry in json.load(file)["contexts"])
+
+
+def test_the_probe_is_checked_before_the_work(here, capsys, monkeypatch):
+    pytest.importorskip("pandas")
+    pytest.importorskip("sklearn")
+    (here / "t.csv").write_text("a,b,c\n" + "".join(f"{i},{i % 2},1\n" for i in range(30)))
+    (here / "short.csv").write_text("a,b\n" + "".join(f"{i},{i % 2}\n" for i in range(8)))
+    options = ("--contexts", "rbf", "--rank", 3, "--labels")
+    monkeypatch.setattr(_cli, "_computed", None)
+    assert "--labels: got a column with one value" in only_line(error_here(("compare", "t.csv", *options, "c"), capsys))
+    assert "--labels: got 8 rows" in only_line(error_here(("compare", "short.csv", *options, "b"), capsys))
+    assert "--labels: got b for .npy" in only_line(error_here(("compare", "x.npy", *options, "b"), capsys))
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    assert "--labels needs scikit-learn" in only_line(error_here(("compare", "t.csv", *options, "b"), capsys))
+
+
+# -- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_texts(here, capsys):
+    documents = ["the cat sat on the mat and the dog sat on the cat " * 3, "a dog and a cat on a mat sat " * 4]
+    os.mkdir("texts")
+    for i, document in enumerate(documents):
+        (here / "texts" / f"{i}.txt").write_text(document)
+    (here / "one.txt").write_text(documents[0])
+    out = out_here(("spectrum", "one.txt", "--rank", 3), capsys)
+    assert "one.txt: cooccurrence, 4 inputs x 4 context values" in out
+    expected = ec.spectrum(ec.contexts.cooccurrence(documents[0]), k=3)
+    np.testing.assert_array_equal(ec.load_spectrum("one.spectrum.npz").singular_values, expected.singular_values)
+    assert "texts/: 2 documents" in out_here(("spectrum", "texts/", "--rank", 3), capsys)
+    loaded = ec.load_spectrum("texts.spectrum.npz")
+    assert set(loaded.conditional.vocabulary) == set(" ".join(documents).split())
+    options = ("--contexts", "cooccurrence:window=2,cooccurrence:window=3:exponent=0.75", "--rank", 3)
+    assert out_here(("compare", "texts", *options), capsys).count("cooccurrence:window") >= 2
+    (here / "two.txt").write_text("word " * 10)
+    assert "text: got one word ('word')" in only_line(error_here(("spectrum", "two.txt"), capsys))
+
+
 # -- plan and memory -------------------------------------------------------------------------------------------------
 
 
@@ -225,6 +293,24 @@ def test_plan(here, capsys):
     out = out_here(("compare", "x.npy", "--contexts", "rbf,neighbors", "--plan"), capsys)
     assert out.count("plan for the 119 largest") == 2
     assert os.listdir() == ["x.npy"]
+
+
+def test_a_context_without_an_operator_has_no_plan(here, capsys, monkeypatch):
+    class Signed(ec.contexts.Context):
+        @property
+        def operator(self):
+            raise TypeError("a signed kernel")
+
+        @operator.setter
+        def operator(self, M):
+            self.shown = M
+
+        shape, dtype = (120, 3), np.dtype(np.float64)
+
+    built = ec.contexts.kernel(X)
+    signed = Signed("teacher", built.operator, built.p_x, built.p_a, built._conditional)
+    monkeypatch.setattr("eigencontext._expression.Single.build", lambda self, source: signed)
+    assert "nothing to plan" in out_here(("spectrum", "x.npy", "--plan"), capsys)
 
 
 def test_max_memory_is_obeyed_and_says_what_would_fit(here, capsys):
@@ -268,8 +354,6 @@ def test_errors_are_one_line(here, capsys):
         ("spectrum", "two.npz"): "one array, or one named X",
         ("spectrum", "nan.npy"): "finite",
         ("spectrum", "complex.npy"): "complex",
-        ("spectrum", "x.npy", "--context", "rbf:bandwidth=0"): "bandwidth",
-        ("spectrum", "x.npy", "--context", "rbf:bandwidth=wide"): "bandwidth",
         ("spectrum", "x.npy", "--context", "rbf,neighbors"): "--context: got 2 contexts; allowed: one",
         ("spectrum", "x.npy", "--context", "counts"): "negative",
         ("spectrum", "x.npy", "--context", "labels"): "labels needs labels; allowed: --label COLUMN",
@@ -333,7 +417,15 @@ def test_demo_looks_for_matplotlib_first(here, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "text, position", [("other", 0), ("rbf:width=2", 4), ("0.5*rbf+0.6*rbf", 0), ("neighbors@rbf:bandwidth", 23)]
+    "text, position",
+    [
+        ("other", 0),
+        ("rbf:width=2", 4),
+        ("0.5*rbf+0.6*rbf", 0),
+        ("neighbors@rbf:bandwidth", 23),
+        ("neighbors@rbf:bandwidth=0", 24),
+        ("cooccurrence", 0),
+    ],
 )
 def test_errors_in_expressions_show_where(here, capsys, text, position):
     for arguments in (("spectrum", "x.npy", "--context", text), ("compare", "x.npy", "--contexts", text)):

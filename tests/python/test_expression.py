@@ -1,11 +1,13 @@
 """The grammar of contexts on the command line, and where its errors point."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 import eigencontext as ec
 from eigencontext._expression import Convolution, ExpressionError, Mixture, Single, known, parse
-from eigencontext._read import Input
+from eigencontext._read import Documents, Input
 
 X = np.random.default_rng(0).normal(size=(30, 3))
 SOURCE = Input(X, "neighbors", labels=np.arange(30) % 3)
@@ -114,20 +116,63 @@ def test_labels_need_a_column_or_one_axis():
     assert parse_one("labels").build(Input(np.array([1, 2, 1]), "neighbors")).shape == (3, 2)
 
 
-def test_names_and_keys_come_from_the_signatures(monkeypatch):
+def test_names_and_keys_come_from_the_signatures(monkeypatch, request):
     assert {"rbf", "laplacian", "cosine", "polynomial", "counts", "graph", "kernel", "labels", "neighbors"} <= set(
         known()
     )
     # these take several arrays, or contexts
     assert not {"operator", "mixture", "minmax_weights", "Context"} & set(known())
 
-    def noisy(X: object, sigma: float, n_contexts: int | None = None, other: object = None) -> ec.contexts.Context:
+    def noisy(X: Any, sigma: float, n_contexts: int | None = None, other: Any = None) -> ec.contexts.Context:
         return ec.contexts.kernel(X, bandwidth=sigma)
 
-    noisy.__annotations__ = {"X": "Any", "sigma": "float", "n_contexts": "int | None", "other": "Any"}
+    def two(X: Any, A: Any, bandwidth: float | str = "effective") -> ec.contexts.Context:
+        return ec.contexts.kernel(X, A)
+
+    def of_a_context(ctx: ec.contexts.Context, loss: str = "one") -> ec.contexts.Context:
+        return ctx
+
+    monkeypatch.setattr(ec.contexts, "two", two, raising=False)
+    monkeypatch.setattr(ec.contexts, "of_a_context", of_a_context, raising=False)
     monkeypatch.setattr(ec.contexts, "noisy", noisy, raising=False)
-    monkeypatch.setattr(ec.contexts, "__all__", [*ec.contexts.__all__, "noisy"])
+    monkeypatch.setattr(ec.contexts, "__all__", [*ec.contexts.__all__, "noisy", "two", "of_a_context"])
+    known.cache_clear()
+    request.addfinalizer(known.cache_clear)
     assert known()["noisy"][1:] == ("X", {"sigma": True, "n_contexts": False})
     assert parse_one("noisy:sigma=2").build(SOURCE).bandwidth == 2
     with pytest.raises(ExpressionError, match="noisy without sigma at position 5; allowed: noisy:sigma=..."):
         parse("rbf@noisy".replace("rbf@", "rbf,"))
+    assert not {"two", "of_a_context"} & set(known())
+    with pytest.raises(ExpressionError, match="got 'two', which takes more than one input .* at position 1; allow"):
+        parse("two")
+
+
+@pytest.mark.parametrize(
+    "text, position, message",
+    [
+        ("rbf:bandwidth=wide", 14, "context: bandwidth: got 'wide' at position 15; allowed: "),
+        ("rbf , neighbors:n_neighbors = 31", 30, "context: n_neighbors: got 31 at position 31; allowed: 1 .. 30 "),
+        ("0.5*rbf+0.5*rbf:marginal=none@rbf:bandwidth=0", 25, "context: marginal: got None"),
+        ("neighbors@rbf:degree=2:bandwidth=-1", 33, "context: bandwidth: got -1 at position 34; allowed: "),
+        (
+            "cosine + cooccurrence:window=3",
+            9,
+            "context: cooccurrence, but INPUT is no text at position 10; allowed: ",
+        ),
+    ],
+)
+def test_errors_of_values_point_at_them(text, position, message):
+    with pytest.raises(ExpressionError) as caught:
+        for _, node in parse(text):
+            node.build(SOURCE)
+    assert str(caught.value).startswith(message)
+    assert caught.value.pointer() == f"  {text}\n  {' ' * position}^"
+
+
+def test_texts_are_for_contexts_of_text(tmp_path):
+    (tmp_path / "a.txt").write_text("the cat and the dog and the cat")
+    source = Input(Documents([str(tmp_path / "a.txt")]), "cooccurrence")
+    context = parse_one("cooccurrence:min_count=1:window=2:exponent=0.5").build(source)
+    assert list(context.vocabulary) == ["the", "and", "cat", "dog"] and context.exponent == 0.5
+    with pytest.raises(ExpressionError, match="labels, but INPUT is a text at position 1; allowed: cooccurrence"):
+        parse_one("labels").build(source)

@@ -38,7 +38,8 @@ def message(name, **options):
 def test_files_that_are_not_there_or_empty():
     assert message("none.npy") == "INPUT: none.npy does not exist"
     os.mkdir("folder.npy")
-    assert message("folder.npy") == "INPUT: folder.npy is a folder; allowed: a file"
+    assert message("folder.npy", format="npy") == "INPUT: folder.npy is a folder; allowed for .npy: a file"
+    assert message("folder.npy") == "INPUT: folder.npy is a folder without .txt files (it has nothing)"
     for ending in FORMATS:
         assert message(write(f"nothing.{ending}", "")) == f"INPUT: nothing.{ending} is empty"
 
@@ -47,7 +48,7 @@ def test_the_ending_or_the_format_says_how_to_read():
     np.save("x.npy", X)
     os.rename("x.npy", "x.data")
     assert message("x.data") == (
-        "INPUT: got x.data; allowed: .npy, .npz, .csv, .tsv, .parquet, .mtx, .edges (or say which with --format)"
+        "INPUT: got x.data; allowed: .npy, .npz, .csv, .tsv, .parquet, .mtx, .edges, .txt (or say which with --format)"
     )
     np.testing.assert_array_equal(read("x.data", "npy").data, X)
     os.rename("x.data", "x.NPY")
@@ -218,8 +219,8 @@ def test_an_index_of_text_in_parquet(pandas):
         ("a,b\n1,2\n3,inf\n", "has inf in column 'b', row 2 (1 such entries in 1 column(s)); allowed: finite"),
         ("a,b\n1,2\n3\n", "has no value in column 'b', row 2"),
         ("a,b\n1,2\n3,4,5\n", "can't be read as .csv: Error tokenizing data. C error: Expected 2 fields in line 3"),
-        ("a,b\n1,2,3\n3,4,5\n", "lines with more fields than there are names in line 1"),
-        ("a,b\n0,1,2\n1,4,5\n", "lines with more fields than there are names in line 1"),
+        ("a,b\n1,2,3\n3,4,5\n", "3 fields in line 2, 2 names in line 1"),
+        ("a,b\n\n0,1,2\n1,4,5\n", "3 fields in line 3, 2 names in line 1"),
         ('a,b\n1,2\n"3,4\n', "EOF inside string starting at row 2"),
         ("name,city\nx,y\n", "has no numeric column; found: name ('x' in row 1), city ('y' in row 1)"),
         ("a,b\n", "has no rows (only names: a, b)"),
@@ -313,3 +314,47 @@ def test_edge_lists_in_another_encoding():
     with open("g.edges", "wb") as file:
         file.write(b"a b\nb \xe9\n")
     assert message("g.edges") == "INPUT: g.edges is no UTF-8 text, first in line 2"
+
+
+# -- texts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_text_is_one_document():
+    with open("a.txt", "w", encoding="utf-8-sig") as file:
+        file.write("na\u00efve")
+    source = read("a.txt")
+    assert source.is_text and source.default_context == "cooccurrence"
+    assert list(source.data) == list(source.data) == ["na\u00efve"]  # as often as asked for
+    assert not read(write("t.csv", "a\n1\n2\n")).is_text
+
+
+def test_a_folder_is_a_document_a_file():
+    os.makedirs("f/inner")
+    for name in ("b.txt", "a.TXT", "inner/c.txt", "notes.rst"):
+        write(f"f/{name}", name)
+    source = read("f")
+    assert list(source.data) == ["a.TXT", "b.txt", "inner/c.txt"]
+    assert source.notes == ["3 documents", "1 file(s) not read, as they do not end in .txt (--format txt reads all)"]
+    assert len(list(read("f/", "txt").data)) == 4
+    os.mkdir("g")
+    write("g/x.rst", "x")
+    assert message("g").endswith("without .txt files (it has 1 other file(s); with --format txt they are read too)")
+
+
+def test_texts_that_are_no_texts():
+    with open("latin.txt", "wb") as file:
+        file.write(b"good\nna\xefve\n")
+    with pytest.raises(ValueError, match="INPUT: latin.txt is no UTF-8 text, first in line 2"):
+        list(read("latin.txt").data)
+    write("a.txt", "a")
+    assert message("a.txt", standardize=True).startswith("--standardize: a.txt is no dense table")
+    assert message("a.txt", probe="kind").startswith("--labels: got kind for .txt; allowed: columns of .csv")
+
+
+def test_columns_of_labels_and_of_the_probe_are_no_features():
+    write("t.csv", "a,kind,size\n1,p,3\n2,q,4\n")
+    source = read("t.csv", label="kind", probe="size")
+    assert source.data.tolist() == [[1], [2]] and list(source.labels) == ["p", "q"] and list(source.probed) == [3, 4]
+    write("t.csv", "a,kind\n1,p\n2,\n")
+    assert message("t.csv", probe="kind") == "--labels: t.csv has no value in column 'kind', row 2"
+    assert message("t.csv", probe="none").startswith("--labels: t.csv has no column 'none'")

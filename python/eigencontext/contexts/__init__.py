@@ -4,6 +4,7 @@ Every function here returns a `Context`: the operator M = D_p^{-1/2} P D_q^{-1/2
 """
 
 from ._base import Context
+from ._cooccurrence import cooccurrence
 from ._counts import counts, graph
 from ._kernel import kernel
 from ._labels import labels
@@ -18,6 +19,7 @@ from ._teacher import targets, teacher
 
 __all__ = [
     "Context",
+    "cooccurrence",
     "corruption",
     "counts",
     "cutmix",
