@@ -7,6 +7,7 @@
 #include "operators/dense.hpp"
 #include "operators/operator.hpp"
 #include "operators/pairwise.hpp"
+#include "operators/sampled.hpp"
 #include "operators/top_k.hpp"
 
 namespace eigencontext::bindings {
@@ -95,6 +96,36 @@ py::tuple diagonal(const Pointer<T>& op) {
   std::vector<double> d(static_cast<std::size_t>(op->rows())), rounding(d.size());
   without_gil([&] { op->diagonal(d.data(), rounding.data()); });
   return py::make_tuple(to_numpy(d), to_numpy(rounding));
+}
+
+template <class T>
+const tiled::HasLogSums& log_sums_of(const Pointer<T>& op) {
+  const auto* sums = dynamic_cast<const tiled::HasLogSums*>(op.get());
+  if (!sums) throw py::type_error("this operator has no log-sum-exps");
+  return *sums;
+}
+
+template <class T>
+py::tuple log_sums_of_rows(const Pointer<T>& op) {
+  const tiled::HasLogSums& has = log_sums_of<T>(op);
+  std::vector<double> sums(static_cast<std::size_t>(op->rows())), effective(sums.size());
+  without_gil([&] { has.log_sums_of_rows(sums.data(), effective.data()); });
+  return py::make_tuple(to_numpy(sums), to_numpy(effective));
+}
+
+template <class T>
+py::object log_sums_of_columns(const Pointer<T>& op) {
+  const tiled::HasLogSums& has = log_sums_of<T>(op);
+  std::vector<double> sums(static_cast<std::size_t>(op->cols()));
+  without_gil([&] { has.log_sums_of_columns(sums.data()); });
+  return to_numpy(sums);
+}
+
+// The offsets of the exponents of n x m entries; they view what the vectors hold.
+tiled::Offsets offsets_of(const std::vector<double>& r, const std::vector<double>& c, Index n, Index m) {
+  if (!r.empty()) expect_rows(static_cast<Index>(r.size()), n);
+  if (!c.empty()) expect_rows(static_cast<Index>(c.size()), m);
+  return {r.empty() ? nullptr : r.data(), c.empty() ? nullptr : c.data()};
 }
 
 // A function of Python as a block function; what comes back is checked. The GIL is held while Python runs and not a
@@ -193,6 +224,8 @@ void bind_class(py::module_& m, const char* name, const char* dtype) {
       .def("rmatmat", &rmatmat<T>, py::arg("Y").noconvert())
       .def("entries", &entries<T>, py::arg("rows").none(true), py::arg("columns"))
       .def("diagonal", &diagonal<T>)
+      .def("log_sums_of_rows", &log_sums_of_rows<T>)
+      .def("log_sums_of_columns", &log_sums_of_columns<T>)
       .def("fused", &fused<T>, py::arg("weights").none(true), py::arg("X").noconvert());
 }
 
@@ -231,6 +264,58 @@ void bind_factories(py::module_& m) {
       py::arg("exclude_self") = false);
 }
 
+using CodeArray = AnyArray<std::uint8_t>;
+
+void expect_same(Index got, Index wanted, const char* what) {
+  if (got != wanted)
+    throw py::value_error(std::string(what) + ": got " + std::to_string(got) + "; allowed: " + std::to_string(wanted));
+}
+
+// Operators of sampled contexts; offsets are vectors or None.
+template <class T>
+void bind_sampled(py::module_& m, const std::string& suffix) {
+  m.def(("gaussian" + suffix).c_str(),
+        [](const AnyArray<T>& X, const AnyArray<T>& A, double bandwidth, const py::object& rows,
+           const py::object& columns, double keep) {
+          const MatrixView<const T> x = matrix_view(X), a = matrix_view(A);
+          expect_same(a.cols, x.cols, "columns of A");
+          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
+          const tiled::Offsets offsets = offsets_of(r, c, x.rows, a.rows);
+          const KernelOptions options = kernel_options("rbf", bandwidth, 0, 0);
+          return without_gil([&] { return held<T>(make_pairwise<T>(x, a, options, keep, offsets)); });
+        },
+        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("sigma"), py::arg("rows").none(true),
+        py::arg("columns").none(true), py::arg("keep"));
+  m.def(("matches" + suffix).c_str(),
+        [](const CodeArray& X, const CodeArray& A, const AnyArray<double>& weights, const py::object& rows,
+           const py::object& columns, double keep) {
+          const Codes codes{matrix_view(X), matrix_view(A)};
+          const MatrixView<const double> w = matrix_view(weights);
+          expect_same(codes.a.cols, codes.x.cols, "columns of A");
+          expect_same(w.rows, codes.x.cols, "rows of weights");
+          expect_same(w.cols, 256, "columns of weights");
+          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
+          const tiled::Offsets offsets = offsets_of(r, c, codes.x.rows, codes.a.rows);
+          return without_gil([&] { return held<T>(make_matches<T>(codes, w, offsets, keep)); });
+        },
+        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("weights").noconvert(), py::arg("rows").none(true),
+        py::arg("columns").none(true), py::arg("keep"));
+  m.def(("agreement" + suffix).c_str(),
+        [](const CodeArray& X, const CodeArray& A, const CodeArray& visible, const py::object& rows,
+           const py::object& columns, double keep) {
+          const Codes codes{matrix_view(X), matrix_view(A)};
+          const MatrixView<const std::uint8_t> seen = matrix_view(visible);
+          expect_same(codes.a.cols, codes.x.cols, "columns of A");
+          expect_same(seen.rows, codes.a.rows, "rows of visible");
+          expect_same(seen.cols, codes.a.cols, "columns of visible");
+          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
+          const tiled::Offsets offsets = offsets_of(r, c, codes.x.rows, codes.a.rows);
+          return without_gil([&] { return held<T>(make_agreement<T>(codes, seen, offsets, keep)); });
+        },
+        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("visible").noconvert(), py::arg("rows").none(true),
+        py::arg("columns").none(true), py::arg("keep"));
+}
+
 template <class T>
 void bind_compositions(py::module_& m) {
   using Parts = std::vector<Pointer<T>>;
@@ -267,6 +352,8 @@ void bind_operators(py::module_& m) {
   bind_class<double>(m, "Operator64", "float64");
   bind_factories<float>(m);
   bind_factories<double>(m);
+  bind_sampled<float>(m, "32");
+  bind_sampled<double>(m, "64");
   bind_compositions<float>(m);
   bind_compositions<double>(m);
   m.def(

@@ -1,56 +1,34 @@
 #include "operators/pairwise.hpp"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <limits>
 #include <string>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
-#include "backend/cpu/tile_sums.hpp"
 #include "backend/cpu/tiles.hpp"
 #include "base/errors.hpp"
 #include "base/parallel.hpp"
 #include "operators/points.hpp"
+#include "operators/tiled.hpp"
 
 namespace eigencontext {
 namespace {
 
 using Kind = KernelOptions::Kind;
-using cpu::TileSums;
 using points::ceil_div;
-
-// A tile is at most tile_rows x tile_cols entries of S: half a megabyte, so that it stays in the L2 cache between the
-// product that makes it and the product that uses it.
-constexpr Index tile_rows = 256;
-template <class S>
-constexpr Index tile_cols = 512 * sizeof(float) / sizeof(S);
-// A row of a tile is a little longer than its entries: rows at a power of two share cache sets.
-template <class S>
-constexpr Index tile_stride = tile_cols<S> + 64 / sizeof(S);
-
-// Blocks of about a sixteenth of the points, multiples of 64 (a whole number of panels), by shape alone.
-Index block_size(Index n, Index largest) { return std::clamp(ceil_div(ceil_div(n, 16), 64) * 64, Index{64}, largest); }
+using tiled::cancels;
+using tiled::padded;
+using tiled::tile_cols;
+using tiled::tile_rows;
+using tiled::tile_stride;
 
 // A power of two near 1 / h: points in these units lose no bit, and their squares stay in range.
 double unit(double h) { return std::ldexp(1.0, std::clamp(-std::ilogb(h), -1022, 1023)); }
 
-// Would a sum of terms of this size lose more than 1e-4 of a unit in T? (Errors follow the terms, not the sum.)
-template <class T>
-bool cancels(double size) {
-  return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
-}
-
 // Up to so many features the scores are summed in registers and mapped there; beyond, the BLAS blocks the sum.
 constexpr Index fused_features = 512;
-
-// Room for one value a point, zeros up to whole panels.
-template <class S>
-Buffer<S> padded(Index count) {
-  return Buffer<S>(ceil_div(count, cpu::panel_width<S>) * cpu::panel_width<S>, S(0));
-}
 
 // Points in the precision S of the scores.
 template <class S>
@@ -58,110 +36,45 @@ struct Points {
   Index count = 0;
   Buffer<S> rows;     // packed rows of features
   Buffer<S> panels;   // laplacian, rbf: the same, feature by feature
-  Buffer<S> offsets;  // rbf, but from differences: -|x|^2 / 2 of the scaled, centred points, as long as the panels
-};
-
-// Tiles that stay in memory between products: those of the first pairs of blocks that a budget holds. Whichever product
-// makes such a tile first writes it here; until it is written, others make their own.
-template <class T>
-class KeptTiles {
- public:
-  KeptTiles() = default;
-  // `pairs` pairs of blocks of rows x cols entries.
-  KeptTiles(double budget, Index pairs, Index rows, Index cols)
-      : stride_(cols + 64 / Index{sizeof(T)}), pair_size_(rows * stride_) {
-    pairs_ = static_cast<Index>(std::min(static_cast<double>(pairs), budget / static_cast<double>(bytes(1))));
-    tiles_ = Buffer<T>(pairs_ * pair_size_);
-    states_ = std::vector<State>(static_cast<std::size_t>(pairs_));
-  }
-
-  bool holds(Index pair) const { return pair < pairs_; }
-  double bytes() const { return static_cast<double>(bytes(pairs_)); }
-
-  // The place of the tile at (i, j) within the blocks of a pair.
-  Block<T> place(Index pair, Index i, Index j, Index ni, Index nj) const {
-    return {tiles_.data() + pair * pair_size_ + i * stride_ + j, ni, nj, stride_};
-  }
-  bool ready(Index pair, int tile) const { return state(pair).ready.load(std::memory_order_acquire) >> tile & 1; }
-  // Whether the caller is the first to ask and must write the tile, then call finish().
-  bool claim(Index pair, int tile) const { return !(state(pair).claimed.fetch_or(1u << tile) >> tile & 1); }
-  void finish(Index pair, int tile) const { state(pair).ready.fetch_or(1u << tile, std::memory_order_release); }
-
- private:
-  struct State {
-    std::atomic<unsigned> claimed{0}, ready{0};
-  };
-  State& state(Index pair) const { return states_[static_cast<std::size_t>(pair)]; }
-  Index bytes(Index pairs) const { return pairs * (pair_size_ * Index{sizeof(T)} + Index{sizeof(State)}); }
-
-  Index stride_ = 0, pair_size_ = 0, pairs_ = 0;
-  mutable Buffer<T> tiles_;
-  mutable std::vector<State> states_;
+  bool differences = false;  // distances are summed from differences
+  // rbf: -|x|^2 / 2 of the scaled, centred points (but from differences), plus the caller's offsets; as long as panels
+  Buffer<S> offsets;
 };
 
 // T: the blocks. S: the scores, float64 for float32 blocks where float32 would cancel.
 template <class T, class S>
-class Pairwise final : public Operator<Cpu, T> {
+class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
  public:
   Pairwise(Index features, Points<S> x, Points<S> a, bool symmetric, const KernelOptions& options, double keep)
-      : p_(features), x_(std::move(x)), a_(std::move(a)), symmetric_(symmetric), options_(options) {
-    // A row block of the rectangular case is one tile high; the symmetric case cuts its blocks into such tiles.
-    row_block_ = symmetric ? block_size(rows(), tile_cols<S>) : block_size(rows(), tile_rows);
-    col_block_ = block_size(cols(), tile_cols<S>);
-    const Index blocks = ceil_div(rows(), row_block_);
-    const Index pairs = symmetric ? blocks * (blocks + 1) / 2 : blocks * ceil_div(cols(), col_block_);
-    kept_ = KeptTiles<T>(keep, pairs, row_block_, col_block_);
-  }
-
-  Index rows() const override { return x_.count; }
-  Index cols() const override { return columns().count; }
-  bool symmetric() const override { return symmetric_; }
+      : tiled::Tiled<T, S>(x.count, symmetric ? x.count : a.count, symmetric, keep),
+        p_(features),
+        x_(std::move(x)),
+        a_(std::move(a)),
+        symmetric_(symmetric),
+        options_(options) {}
 
   Cost cost(Index b) const override {
-    const double n = static_cast<double>(rows()), m = static_cast<double>(cols()), p = static_cast<double>(p_);
-    const double score = (from_differences() ? 3 : 2) * p;
-    Cost cost;
-    cost.flops = n * m * (score * (symmetric_ ? 0.5 : 1.0) + 2.0 * static_cast<double>(b));
-    cost.bytes = (n + (symmetric_ ? 0 : m)) * p * sizeof(S);
-    using Sides = typename TileSums<T>::Sides;
-    const double sums =
-        symmetric_
-            ? TileSums<T>::bytes(b, rows(), rows(), Sides::both)
-            : std::max(
-                  TileSums<T>::bytes(b, cols(), sum_rows(rows(), row_block_, cols(), col_block_), Sides::direct),
-                  TileSums<T>::bytes(b, rows(), sum_rows(cols(), col_block_, rows(), row_block_), Sides::transposed));
-    cost.workspace = static_cast<double>(num_threads()) * workspace_size() * sizeof(S) + kept_.bytes() + sums;
-    return cost;
+    const double p = static_cast<double>(p_), points = static_cast<double>(x_.count + a_.count);
+    return this->product_cost(b, (from_differences() ? 3 : 2) * p, points * p * sizeof(S));
   }
 
-  void multiply(Block<const T> X, Block<T> Y) const override {
-    if (symmetric_) return multiply_symmetric(X, Y);
-    const auto add = [&](Index i0, Index ni, Index j0, Index nj, TileSums<T>& sums, Index row, S* room) {
-      sums.add(tile(i0, ni, j0, nj, room), row, j0);
-    };
-    reduce(row_block_, col_block_, TileSums<T>::Sides::direct, X, Y, add);
+  void log_sums_of_rows(double* sums, double* effective) const override {
+    this->stream_rows(exponents(), sums, effective);
   }
-
-  void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
-    if (symmetric_) return multiply_symmetric(Y, Z);
-    const auto add = [&](Index j0, Index nj, Index i0, Index ni, TileSums<T>& sums, Index row, S* room) {
-      sums.add_transposed(tile(i0, ni, j0, nj, room), row, i0);
-    };
-    reduce(col_block_, row_block_, TileSums<T>::Sides::transposed, Y, Z, add);
-  }
+  void log_sums_of_columns(double* sums) const override { this->stream_columns(exponents(), sums); }
 
   bool has_entries() const override { return symmetric_ && options_.kind != Kind::polynomial; }
   void entries(const Index* rows, const Index* columns, Block<T> Y) const override {
     const Points<S> some = rows ? gathered(rows, Y.rows) : Points<S>{}, a = gathered(columns, Y.cols);
     const Points<S>& x = rows ? some : x_;
-    Buffer<S> room(num_threads() * workspace_size());
+    constexpr Index size = tile_rows * tile_stride<S>;
+    Buffer<S> room(num_threads() * size);
     parallel_for(ceil_div(Y.rows, tile_rows), [&](Index chunk, int worker) {
       const Index i0 = chunk * tile_rows, ni = std::min(tile_rows, Y.rows - i0);
       for (Index j0 = 0; j0 < Y.cols; j0 += tile_cols<S>) {
         const Index nj = std::min(tile_cols<S>, Y.cols - j0);
-        const Block<S> K{room.data() + worker * workspace_size(), ni, nj, tile_stride<S>};
-        score(x, i0, a, j0, K);
-        map(x, i0, a, j0, K);
+        const Block<S> K{room.data() + worker * size, ni, nj, tile_stride<S>};
+        values(x, i0, a, j0, K);
         for (Index i = 0; i < ni; ++i) std::copy_n(K.row(i), nj, Y.row(i0 + i) + j0);
       }
     });
@@ -184,8 +97,22 @@ class Pairwise final : public Operator<Cpu, T> {
  private:
   const Points<S>& columns() const { return symmetric_ ? x_ : a_; }
   // laplacian, and rbf where |x|^2 + |a|^2 - 2 x.a would cancel.
-  bool from_differences() const { return x_.panels.size() > 0 && x_.offsets.size() == 0; }
-  bool fused() const { return x_.panels.size() > 0 && x_.offsets.size() > 0; }
+  bool from_differences() const { return x_.differences; }
+  bool fused() const { return x_.panels.size() > 0 && !x_.differences; }
+
+  void fill(Index i0, Index j0, Block<S> K) const override {
+    values(x_, i0, columns(), j0, K);
+    if (symmetric_ && i0 == j0) make_symmetric(i0, K);
+  }
+
+  // The exponents of rbf, not bounded by 0.
+  auto exponents() const {
+    if (symmetric_ || options_.kind != Kind::rbf) throw ArgumentError("kernel", "another", "rbf of two sets of points");
+    return [this](Index i0, Index j0, Block<S> K) {
+      score(x_, i0, a_, j0, K);
+      if (x_.offsets.size() > 0) tiled::shift(x_.offsets.data() + i0, a_.offsets.data() + j0, K);
+    };
+  }
 
   // k(x, x), exactly.
   double own_similarity(Index i) const { return options_.kind == Kind::cosine && is_zero(i) ? 0.5 : 1.0; }
@@ -193,6 +120,7 @@ class Pairwise final : public Operator<Cpu, T> {
   Points<S> gathered(const Index* which, Index count) const {
     Points<S> some;
     some.count = count;
+    some.differences = x_.differences;
     some.rows = Buffer<S>(count * p_);
     for (Index i = 0; i < count; ++i) std::copy_n(x_.rows.data() + which[i] * p_, p_, some.rows.data() + i * p_);
     if (x_.offsets.size() > 0) {
@@ -204,41 +132,16 @@ class Pairwise final : public Operator<Cpu, T> {
     return some;
   }
 
-  // A tile of scores, and where T differs, its copy in T.
-  static constexpr Index workspace_size() { return tile_rows * tile_stride<S> * (std::is_same_v<T, S> ? 1 : 2); }
-
-  // The tile K(i0 : i0 + ni, j0 : j0 + nj), ni <= tile_rows, nj <= tile_cols, within one pair of blocks.
-  Block<const T> tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
-    const Index I = i0 / row_block_, J = j0 / col_block_, blocks = ceil_div(cols(), col_block_);
-    const Index pair = symmetric_ ? I * (2 * blocks - I - 1) / 2 + J : I * blocks + J;
-    if (!kept_.holds(pair)) return make_tile(i0, ni, j0, nj, room);
-    const int number = static_cast<int>(2 * (i0 % row_block_ / tile_rows) + (symmetric_ && i0 == j0));
-    const Block<T> place = kept_.place(pair, i0 % row_block_, j0 % col_block_, ni, nj);
-    if (kept_.ready(pair, number)) return place;
-    const Block<const T> made = make_tile(i0, ni, j0, nj, room);
-    if (kept_.claim(pair, number)) {
-      for (Index i = 0; i < ni; ++i) std::copy_n(made.row(i), nj, place.row(i));
-      kept_.finish(pair, number);
-    }
-    return made;
+  void values(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
+    if (fused())
+      return cpu::tile_kernels<S>().rbf(x.offsets.data() + i0, a.offsets.data() + j0, x.rows.data() + i0 * p_, K.rows,
+                                        p_, a.panels.data() + j0 * p_, ceil_div(K.cols, cpu::panel_width<S>), K.data,
+                                        K.stride);
+    score(x, i0, a, j0, K);
+    map(x, i0, a, j0, K);
   }
 
-  Block<const T> make_tile(Index i0, Index ni, Index j0, Index nj, S* room) const {
-    const Block<S> K{room, ni, nj, tile_stride<S>};
-    score(x_, i0, columns(), j0, K);
-    map(x_, i0, columns(), j0, K);
-    if (symmetric_ && i0 == j0) make_symmetric(i0, K);
-    if constexpr (std::is_same_v<T, S>) {
-      return K;
-    } else {
-      T* copy = reinterpret_cast<T*>(room + tile_rows * tile_stride<S>);
-      for (Index i = 0; i < ni; ++i)
-        for (Index j = 0; j < nj; ++j) copy[i * tile_stride<S> + j] = static_cast<T>(K(i, j));
-      return {copy, ni, nj, tile_stride<S>};
-    }
-  }
-
-  // The exponent where distances are summed from differences, the entry itself where fused. The others: alpha x.a.
+  // The exponent where distances are summed from differences. The others: alpha x.a.
   void score(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
     if (from_differences()) {
       constexpr Index width = cpu::panel_width<S>;
@@ -252,10 +155,6 @@ class Pairwise final : public Operator<Cpu, T> {
                 ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
-    if (fused())
-      return cpu::tile_kernels<S>().rbf(x.offsets.data() + i0, a.offsets.data() + j0, x.rows.data() + i0 * p_, K.rows,
-                                        p_, a.panels.data() + j0 * p_, ceil_div(K.cols, cpu::panel_width<S>), K.data,
-                                        K.stride);
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
     if (options_.kind == Kind::polynomial) alpha = S(1) / static_cast<S>(std::max<Index>(p_, 1));
@@ -265,13 +164,12 @@ class Pairwise final : public Operator<Cpu, T> {
   }
 
   void map(const Points<S>& x, Index i0, const Points<S>& a, Index j0, Block<S> K) const {
-    if (fused()) return;
     const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
     for (Index i = 0; i < K.rows; ++i) {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          if (!from_differences()) kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
+          if (x.offsets.size() > 0) kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:
@@ -300,91 +198,10 @@ class Pairwise final : public Operator<Cpu, T> {
     return std::all_of(x, x + p_, [](S value) { return value == S(0); });
   }
 
-  // K = K^T: each pair of blocks is made once and used for both. The pairs are visited as a round-robin tournament, in
-  // which every block plays once a round: no two threads write one block, and each block's sum has one order.
-  void multiply_symmetric(Block<const T> X, Block<T> Y) const {
-    if (X.cols == 0) return;
-    const Index blocks = ceil_div(rows(), row_block_), players = blocks + blocks % 2;
-    Buffer<S> room(num_threads() * workspace_size());
-    TileSums<T> sums(X, rows(), TileSums<T>::Sides::both);
-    parallel_for(
-        blocks, [&](Index block, int worker) { diagonal_block(block, sums, room.data() + worker * workspace_size()); });
-    for (Index round = 0; round + 1 < players; ++round)
-      parallel_for(players / 2, [&](Index match, int worker) {
-        const Index turn = players - 1;
-        const Index first = match == 0 ? turn : (round + match) % turn;
-        const Index second = (round + turn - match) % turn;
-        const Index I = std::min(first, second), J = std::max(first, second);
-        if (J >= blocks) return;  // an odd number of blocks: one rests
-        off_diagonal(I * row_block_, height(I), J * row_block_, height(J), sums,
-                     room.data() + worker * workspace_size());
-      });
-    parallel_for(blocks, [&](Index block, int) {
-      sums.write(block * row_block_, Y.row_range(block * row_block_, height(block)));
-    });
-  }
-
-  Index height(Index block) const { return std::min(row_block_, rows() - block * row_block_); }
-
-  void diagonal_block(Index block, TileSums<T>& sums, S* room) const {
-    const Index begin = block * row_block_, end = begin + height(block);
-    for (Index i = begin; i < end; i += tile_rows) {
-      const Index ni = std::min(tile_rows, end - i);
-      sums.add(tile(i, ni, i, ni, room), i, i);
-      if (i + ni < end) off_diagonal(i, ni, i + ni, end - i - ni, sums, room);
-    }
-  }
-
-  // Y_I += K_IJ X_J and Y_J += K_IJ^T X_I.
-  void off_diagonal(Index i0, Index ni, Index j0, Index nj, TileSums<T>& sums, S* room) const {
-    for (Index i = i0; i < i0 + ni; i += tile_rows)
-      sums.add_both(tile(i, std::min(tile_rows, i0 + ni - i), j0, nj, room), i, j0);
-  }
-
-  // Into how many parts the inner sum is cut: more than one only where the outer blocks are too few for the threads.
-  static Index segments(Index outer, Index outer_block, Index inner, Index inner_block) {
-    return ceil_div(outer, outer_block) >= 8 ? 1 : std::min<Index>(8, ceil_div(inner, inner_block));
-  }
-
-  // Rows of the sums of all parts.
-  static Index sum_rows(Index outer, Index outer_block, Index inner, Index inner_block) {
-    return ceil_div(outer, outer_block) * outer_block *
-           std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
-  }
-
-  // Output blocks in parallel, each summed over the inner blocks in order; add(outer begin, count, inner begin, count,
-  // sums, the row of the sums, workspace).
-  template <class Add>
-  void reduce(Index outer_block, Index inner_block, typename TileSums<T>::Sides sides, Block<const T> X, Block<T> out,
-              const Add& add) const {
-    if (out.cols == 0) return;
-    const Index outer = out.rows, inner = X.rows;
-    const Index blocks = ceil_div(outer, outer_block), inner_blocks = ceil_div(inner, inner_block);
-    const Index parts = std::max<Index>(1, segments(outer, outer_block, inner, inner_block));
-    const Index length = blocks * outer_block;  // of the sums of one part
-    Buffer<S> room(num_threads() * workspace_size());
-    TileSums<T> sums(X, parts * length, sides);
-    parallel_for(blocks * parts, [&](Index chunk, int worker) {
-      const Index block = chunk / parts, part = chunk % parts;
-      const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
-      for (Index q = part * inner_blocks / parts; q < (part + 1) * inner_blocks / parts; ++q) {
-        const Index q0 = q * inner_block;
-        add(o0, no, q0, std::min(inner_block, inner - q0), sums, part * length + o0,
-            room.data() + worker * workspace_size());
-      }
-    });
-    parallel_for(blocks, [&](Index block, int) {
-      const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
-      sums.write(o0, out.row_range(o0, no), parts, length);
-    });
-  }
-
   Index p_;
   Points<S> x_, a_;
   bool symmetric_;
   KernelOptions options_;
-  Index row_block_, col_block_;
-  KeptTiles<T> kept_;
 };
 
 void check(const KernelOptions& options) {
@@ -395,26 +212,30 @@ void check(const KernelOptions& options) {
     throw ArgumentError("degree", std::to_string(options.degree), "an integer of at least 0");
 }
 
-// `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are.
+// `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are. `offsets` (rbf):
+// added to the exponents; may be null.
 template <class T, class S>
 Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre,
-               const Buffer<double>& squares) {
+               const Buffer<double>& squares, const double* offsets) {
   Points<S> out;
   out.count = X.rows;
   switch (options.kind) {
     case Kind::rbf:
       if (squares.size() == 0) {
+        out.differences = true;
         out.panels = points::pack_panels<S>(X, unit(options.bandwidth));
         out.rows = points::pack<S>(X, nullptr, unit(options.bandwidth));
+        if (offsets) out.offsets = tiled::converted<S>(offsets, X.rows);
         break;
       }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
       if (X.cols <= fused_features && cpu::tile_kernels<S>().rbf)
         out.panels = points::pack_panels<S>(MatrixView<const S>{out.rows.data(), X.rows, X.cols, X.cols, 1}, 1);
       out.offsets = padded<S>(X.rows);
-      for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>(-0.5 * squares[i]);
+      for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>((offsets ? offsets[i] : 0.0) - 0.5 * squares[i]);
       break;
     case Kind::laplacian:
+      out.differences = true;
       out.panels = points::pack_panels<S>(X, 1);
       [[fallthrough]];
     case Kind::polynomial:
@@ -431,7 +252,7 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
 
 template <class T>
 OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
-                                  double keep) {
+                                  double keep, tiled::Offsets offsets) {
   check(options);
   const bool symmetric = A.rows == 0;
   Buffer<double> centre, x_squares, a_squares;
@@ -448,6 +269,7 @@ OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, 
       x_squares = Buffer<double>();
       a_squares = Buffer<double>();
     }
+    size += tiled::largest(offsets.rows, X.rows) + tiled::largest(offsets.cols, A.rows);
   } else if (options.kind == Kind::polynomial) {
     const double x = std::sqrt(points::largest(points::squared_norms(X, nullptr, 1)));
     const double a = symmetric ? x : std::sqrt(points::largest(points::squared_norms(A, nullptr, 1)));
@@ -455,16 +277,16 @@ OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, 
   }
   const auto make = [&](auto zero) -> OperatorPtr<Cpu, T> {
     using S = decltype(zero);
-    Points<S> x = pack<T, S>(X, options, centre.data(), x_squares), a;
-    if (!symmetric) a = pack<T, S>(A, options, centre.data(), a_squares);
+    Points<S> x = pack<T, S>(X, options, centre.data(), x_squares, offsets.rows), a;
+    if (!symmetric) a = pack<T, S>(A, options, centre.data(), a_squares, offsets.cols);
     return std::make_shared<Pairwise<T, S>>(X.cols, std::move(x), std::move(a), symmetric, options, keep);
   };
   return cancels<T>(size) ? make(double{}) : make(T{});
 }
 
 template OperatorPtr<Cpu, float> make_pairwise(MatrixView<const float>, MatrixView<const float>, const KernelOptions&,
-                                               double);
+                                               double, tiled::Offsets);
 template OperatorPtr<Cpu, double> make_pairwise(MatrixView<const double>, MatrixView<const double>,
-                                                const KernelOptions&, double);
+                                                const KernelOptions&, double, tiled::Offsets);
 
 }  // namespace eigencontext

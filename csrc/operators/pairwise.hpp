@@ -4,6 +4,7 @@
 
 #include "backend/cpu/cpu.hpp"
 #include "operators/operator.hpp"
+#include "operators/tiled.hpp"
 
 namespace eigencontext {
 
@@ -20,9 +21,10 @@ struct KernelOptions {
 // The operator with entries k(x_i, a_j). A with 0 rows: A = X, a symmetric operator that computes each pair of tiles
 // once. X and A are copied. `keep`: bytes for tiles that stay in memory between products. Throws ArgumentError for a
 // bandwidth that is not a positive number or so small that the scaled data overflow (where the kernel has one), and for
-// a negative degree.
+// a negative degree. rbf of two sets of points takes offsets r and c of its exponents, both or none: entries
+// exp(min(0, -|x_i - a_j|^2 / (2 h^2) + r_i + c_j)), and has log-sum-exps (tiled.hpp).
 template <class T>
 OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
-                                  double keep = 0);
+                                  double keep = 0, tiled::Offsets offsets = {});
 
 }  // namespace eigencontext

@@ -244,6 +244,27 @@ def pairwise(X, A, kernel: str, bandwidth: float = 1.0, degree: int = 3, coef0: 
     return Operator("pairwise", (X, A, kernel, float(bandwidth), int(degree), float(coef0)), dtype)
 
 
+def sampled(score: str, arguments: tuple, rows, columns, dtype) -> Operator:
+    """The operator exp(min(0, g_ij + rows_i + columns_j)) of a sampled context; None is all zeros.
+
+    g is given by `score` and its arguments, which are checked already: "gaussian" (X, A, sigma), -|x - a|^2 / (2
+    sigma^2); "matches" (codes of X, of A, weights), the sum of weights[f, x_f] over the features that are equal;
+    "agreement" (codes of X, of A, visible), 0 where all visible features are equal, else -inf.
+    """
+    return Operator(score, (*arguments, rows, columns), dtype)
+
+
+def log_sums_of_rows(op: Operator) -> tuple[np.ndarray, np.ndarray]:
+    """Of a sampled operator whose exponents may have any size: log sum_j exp(z_ij) and (sum_j e)^2 / sum_j e^2, e =
+    exp(z_ij), (n,) each. One sweep of tiles."""
+    return op._engine.log_sums_of_rows()
+
+
+def log_sums_of_columns(op: Operator) -> np.ndarray:
+    """log sum_i exp(z_ij), (m,)."""
+    return op._engine.log_sums_of_columns()
+
+
 def scaled(op: Operator, left=None, right=None) -> Operator:
     """diag(left) A diag(right); None is all ones."""
     left = None if left is None else vector(left, "left", op.shape[0])
@@ -293,17 +314,21 @@ def transposed(op: Operator) -> Operator:
     return Operator("transposed", (op,), op.dtype)
 
 
+#: the operators of the tile engine, and their arguments before the bytes of tiles that they keep
+_TILED = {"pairwise": 6, "gaussian": 5, "matches": 5, "agreement": 5}
+
+
 def tile_bytes(op: Operator) -> int:
-    """Bytes of all the tiles below `op`: what its pairwise parts would take if they were stored."""
+    """Bytes of all the tiles below `op`: what its parts of the tile engine would take if they were stored."""
     own = 0
-    if op._recipe[0] == "pairwise":
+    if op._recipe[0] in _TILED:
         n, m = op.shape
         own = (n * (n + 512) // 2 if op.symmetric else n * m) * op.dtype.itemsize
     return own + sum(tile_bytes(part) for part in _parts(op))
 
 
 def keeping_tiles(op: Operator, budget: int) -> Operator:
-    """The same operator, whose pairwise parts keep `budget` bytes of tiles between products, shared by their sizes."""
+    """The same operator, whose parts of the tile engine keep `budget` bytes of tiles between products, shared by their sizes."""
     everything = tile_bytes(op)
     if not everything or budget <= 0:
         return op
@@ -312,8 +337,8 @@ def keeping_tiles(op: Operator, budget: int) -> Operator:
         if not isinstance(part, Operator):
             return tuple(keeping(item) for item in part) if isinstance(part, tuple) else part
         recipe, arguments, dtype, symmetric = part._recipe
-        if recipe == "pairwise":
-            arguments = (*arguments[:6], budget * tile_bytes(part) // everything)
+        if recipe in _TILED:
+            arguments = (*arguments[: _TILED[recipe]], budget * tile_bytes(part) // everything)
         else:
             arguments = tuple(keeping(argument) for argument in arguments)
         return Operator(recipe, arguments, dtype, symmetric)
@@ -535,6 +560,21 @@ def _build_pairwise(dtype, X, A, kernel, bandwidth, degree, coef0, keep=0):
     return _core.pairwise(X.astype(dtype, copy=False), A, kernel, bandwidth, degree, coef0, keep)
 
 
+def _build_gaussian(dtype, X, A, sigma, rows, columns, keep=0):
+    build = _core.gaussian32 if dtype == np.float32 else _core.gaussian64
+    return build(X.astype(dtype, copy=False), A.astype(dtype, copy=False), sigma, rows, columns, keep)
+
+
+def _build_matches(dtype, X, A, weights, rows, columns, keep=0):
+    build = _core.matches32 if dtype == np.float32 else _core.matches64
+    return build(X, A, weights, rows, columns, keep)
+
+
+def _build_agreement(dtype, X, A, visible, rows, columns, keep=0):
+    build = _core.agreement32 if dtype == np.float32 else _core.agreement64
+    return build(X, A, visible, rows, columns, keep)
+
+
 def _build_callback(dtype, a, shape, argument, symmetric):
     calls = _Products(a, shape, dtype, argument, symmetric)
     return _core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
@@ -548,6 +588,9 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "dense": _build_dense,
     "csr": _build_csr,
     "pairwise": _build_pairwise,
+    "gaussian": _build_gaussian,
+    "matches": _build_matches,
+    "agreement": _build_agreement,
     "callback": _build_callback,
     "scaled": lambda dtype, op, left, right: _core.scaled(_engine(op, dtype), left, right),
     "deflated": lambda dtype, op, u, v: _core.deflated(_engine(op, dtype), u, v),

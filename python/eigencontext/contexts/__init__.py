@@ -10,13 +10,18 @@ from ._labels import labels
 from ._mixture import minmax_weights, mixture
 from ._neighbors import neighbors
 from ._operator import operator
+from ._sampled import corruption, cutmix, gaussian_noise, masking
 
 __all__ = [
     "Context",
+    "corruption",
     "counts",
+    "cutmix",
+    "gaussian_noise",
     "graph",
     "kernel",
     "labels",
+    "masking",
     "minmax_weights",
     "mixture",
     "neighbors",

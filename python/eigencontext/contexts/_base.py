@@ -28,7 +28,8 @@ class Conditional:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        Conditional.kinds[cls.kind] = cls
+        if hasattr(cls, "kind"):  # not of a common base
+            Conditional.kinds[cls.kind] = cls
 
     def __call__(self, X_new: Any) -> Operator:
         raise NotImplementedError
