@@ -9,6 +9,7 @@ from . import (
     neighbors,
     rbf_product,
     rpcholesky,
+    sampled_products,
     small,
     sparse_svd,
 )
@@ -17,6 +18,7 @@ MODULES = (
     dense_products,
     csr_products,
     rbf_product,
+    sampled_products,
     imports,
     small,
     dense_svd,

@@ -34,8 +34,8 @@ constexpr Index fused_features = 512;
 template <class S>
 struct Points {
   Index count = 0;
-  Buffer<S> rows;     // packed rows of features
-  Buffer<S> panels;   // laplacian, rbf: the same, feature by feature
+  Buffer<S> rows;            // packed rows of features
+  Buffer<S> panels;          // laplacian, rbf: the same, feature by feature
   bool differences = false;  // distances are summed from differences
   // rbf: -|x|^2 / 2 of the scaled, centred points (but from differences), plus the caller's offsets; as long as panels
   Buffer<S> offsets;
@@ -110,7 +110,7 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
     if (symmetric_ || options_.kind != Kind::rbf) throw ArgumentError("kernel", "another", "rbf of two sets of points");
     return [this](Index i0, Index j0, Block<S> K) {
       score(x_, i0, a_, j0, K);
-      if (x_.offsets.size() > 0) tiled::shift(x_.offsets.data() + i0, a_.offsets.data() + j0, K);
+      tiled::shift(x_.offsets.data() + i0, a_.offsets.data() + j0, K);
     };
   }
 
@@ -169,7 +169,7 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          if (x.offsets.size() > 0) kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
+          kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:
@@ -215,8 +215,8 @@ void check(const KernelOptions& options) {
 // `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are. `offsets` (rbf):
 // added to the exponents; may be null.
 template <class T, class S>
-Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre,
-               const Buffer<double>& squares, const double* offsets) {
+Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre, const Buffer<double>& squares,
+               const double* offsets) {
   Points<S> out;
   out.count = X.rows;
   switch (options.kind) {
@@ -225,14 +225,15 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
         out.differences = true;
         out.panels = points::pack_panels<S>(X, unit(options.bandwidth));
         out.rows = points::pack<S>(X, nullptr, unit(options.bandwidth));
-        if (offsets) out.offsets = tiled::converted<S>(offsets, X.rows);
+        out.offsets = tiled::converted<S>(offsets, X.rows);
         break;
       }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);
       if (X.cols <= fused_features && cpu::tile_kernels<S>().rbf)
         out.panels = points::pack_panels<S>(MatrixView<const S>{out.rows.data(), X.rows, X.cols, X.cols, 1}, 1);
       out.offsets = padded<S>(X.rows);
-      for (Index i = 0; i < X.rows; ++i) out.offsets[i] = static_cast<S>((offsets ? offsets[i] : 0.0) - 0.5 * squares[i]);
+      for (Index i = 0; i < X.rows; ++i)
+        out.offsets[i] = static_cast<S>((offsets ? offsets[i] : 0.0) - 0.5 * squares[i]);
       break;
     case Kind::laplacian:
       out.differences = true;

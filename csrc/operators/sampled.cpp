@@ -160,8 +160,8 @@ OperatorPtr<Cpu, T> make_agreement(const Codes& codes, MatrixView<const Code> vi
   return make<T, Agreement>(codes, visible, 0, offsets, keep);
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                                  \
-  template OperatorPtr<Cpu, T> make_matches(const Codes&, MatrixView<const double>, tiled::Offsets, double);         \
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                          \
+  template OperatorPtr<Cpu, T> make_matches(const Codes&, MatrixView<const double>, tiled::Offsets, double); \
   template OperatorPtr<Cpu, T> make_agreement(const Codes&, MatrixView<const std::uint8_t>, tiled::Offsets, double);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)

@@ -15,8 +15,8 @@ struct Codes {
   MatrixView<const std::uint8_t> x, a;
 };
 
-// g_ij = sum_f [x_if = a_jf] w_f(x_if) with weights >= 0: a row of 256 for each feature. Memory O(n p) scores, m p bytes.
-// `keep`: as in make_pairwise. Both operators have log-sum-exps (tiled.hpp).
+// g_ij = sum_f [x_if = a_jf] w_f(x_if) with weights >= 0: a row of 256 for each feature. Memory O(n p) scores, m p
+// bytes. `keep`: as in make_pairwise. Both operators have log-sum-exps (tiled.hpp).
 template <class T>
 OperatorPtr<Cpu, T> make_matches(const Codes& codes, MatrixView<const double> weights, tiled::Offsets offsets,
                                  double keep = 0);

@@ -366,7 +366,8 @@ class Tiled : public Operator<Cpu, T> {
       const Index o0 = block * outer_block, no = std::min(outer_block, outer - o0);
       sums.write(o0, out.row_range(o0, no), parts, length);
     });
-  }  Index rows_, cols_;
+  }
+  Index rows_, cols_;
   bool symmetric_;
   Index row_block_, col_block_;
   KeptTiles<T> kept_;

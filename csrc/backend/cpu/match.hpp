@@ -10,8 +10,8 @@ namespace eigencontext::cpu {
 
 using Code = std::uint8_t;
 
-// Rows of p codes against panels [panel][feature][panel_width] of codes, 64-byte aligned. Whole panels are written: C has
-// panels * panel_width columns, its rows are 64-byte aligned.
+// Rows of p codes against panels [panel][feature][panel_width] of codes, 64-byte aligned. Whole panels are written: C
+// has panels * panel_width columns, its rows are 64-byte aligned.
 template <class T>
 struct MatchKernels {
   // C(i, j) = sum_f w_if [x_if = a_jf]; w is stored like x.
