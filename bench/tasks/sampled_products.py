@@ -1,5 +1,5 @@
-"""Operators of sampled contexts beside the rbf kernel: 8192 inputs, 16384 context values, 32 features, times 16 vectors,
-float32. Scores, exponentials and offsets; nothing is kept between products."""
+"""Operators of sampled contexts beside the rbf kernel: 8192 inputs, 16384 context values, 32 features, times 16
+vectors, float32. Scores, exponentials and offsets; nothing is kept between products."""
 
 import numpy as np
 
