@@ -519,8 +519,8 @@ def _context(
     if middle < _IDENTITY * max(m / n, 1.0):
         warnings.warn(
             f"{name}: the median input is spread over {middle:.3g} of the m = {m} context values, near m/n = "
-            f"{m / n:.3g}: it sees its own values alone, and all singular values are near 1 (more noise, fewer features "
-            "or coarser bins help; more values do not)",
+            f"{m / n:.3g}: it sees its own values alone, and all singular values are near 1 (more noise, fewer "
+            "features or coarser bins help; more values do not)",
             UserWarning,
             stacklevel=3 if name in ("gaussian_noise", "masking") else 4,
         )
