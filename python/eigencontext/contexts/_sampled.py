@@ -290,7 +290,7 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
         raise ValueError(f"sigma: got {sigma:g}; allowed: one that does not overflow for these data")
     channel = GaussianChannel(centre, sigma)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = GaussianRows(*drawn, centre, sigma)
+    rule = GaussianRows(drawn[0], centre, sigma)
     return _context("gaussian_noise", rule, channel, x, drawn, output, sigma=sigma, seed=seed)
 
 
@@ -445,7 +445,7 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
     channel = MaskingChannel(cut, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = MaskingRows(*drawn, cut.edges, X.dtype)
+    rule = MaskingRows(drawn[0], drawn[1], cut.edges, X.dtype)
     return _context("masking", rule, channel, x, drawn, output, rate=rate, bins=bins, seed=seed)
 
 
@@ -460,7 +460,7 @@ def _corrupted(
     channel = CorruptionChannel(cut, masses, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = CorruptionRows(*drawn, weights, cut.edges, X.dtype)
+    rule = CorruptionRows(drawn[0], weights, cut.edges, X.dtype)
     return _context(name, rule, channel, x, drawn, output, rate=rate, bins=bins, **attributes, seed=seed)
 
 
