@@ -126,6 +126,12 @@ def ratio(results: dict, case: str, slow: str, fast: str) -> float | None:
     return times[0] / times[1] if None not in times else None
 
 
+def ratio_of_cases(results: dict, first: str, second: str) -> float | None:
+    """Median time of ours in one case over that in another; None where one of them has no time."""
+    times = [field_of(results, case, "eigencontext", "median") for case in (first, second)]
+    return times[0] / times[1] if None not in times else None
+
+
 def second_thread(results: dict, case: str, what: str, limit: str) -> Goal:
     """What all threads gain us over one, as a share of what they gain the machine's large GEMM or its copying."""
     gain = ratio(results, case, "eigencontext on 1 thread", "eigencontext")

@@ -121,6 +121,16 @@ def rbf_engine(data):
     return _product(_core.pairwise(data["X"], None, "rbf", data["bandwidth"], 3, 1.0), data)
 
 
+def sampled_engine(data):
+    score, *arguments = data["arguments"]
+    if score == "rbf":
+        X, A, bandwidth = arguments
+        op = _core.pairwise(X, A, "rbf", bandwidth, 3, 1.0)
+    else:
+        op = ec.operators.sampled(score, tuple(arguments), data["left"], data["right"], np.float32)._engine
+    return {"call": op.matmat, "block": data["block"]}
+
+
 def _product(op, data):
     calls = {"A X": op.matmat, "A^T Y": op.rmatmat, "A^T A X": lambda X: op.fused(None, X)}
     return {"call": calls[data["product"]], "block": data["block"]}
@@ -191,4 +201,5 @@ METHODS = [
         as_is=True,
         suits=is_nested,
     ),
+    Ours(NAME, NAME, "sampled_products", multiply, prepare=sampled_engine),
 ]

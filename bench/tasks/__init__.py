@@ -12,6 +12,7 @@ from . import (
     objectives,
     rbf_product,
     rpcholesky,
+    sampled_products,
     small,
     sparse_svd,
 )
@@ -20,6 +21,7 @@ MODULES = (
     dense_products,
     csr_products,
     rbf_product,
+    sampled_products,
     imports,
     small,
     dense_svd,

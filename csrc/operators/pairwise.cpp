@@ -110,7 +110,7 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
     if (symmetric_ || options_.kind != Kind::rbf) throw ArgumentError("kernel", "another", "rbf of two sets of points");
     return [this](Index i0, Index j0, Block<S> K) {
       score(x_, i0, a_, j0, K);
-      if (x_.offsets.size() > 0) tiled::shift(x_.offsets.data() + i0, a_.offsets.data() + j0, K);
+      tiled::shift(x_.offsets.data() + i0, a_.offsets.data() + j0, K);
     };
   }
 
@@ -169,7 +169,7 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
       S* row = K.row(i);
       switch (options_.kind) {
         case Kind::rbf:
-          if (x.offsets.size() > 0) kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
+          kernels.exponents(x.offsets[i0 + i], a.offsets.data() + j0, row, K.cols);
           Cpu::exp<S>(row, K.cols);
           break;
         case Kind::laplacian:
@@ -225,7 +225,7 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
         out.differences = true;
         out.panels = points::pack_panels<S>(X, unit(options.bandwidth));
         out.rows = points::pack<S>(X, nullptr, unit(options.bandwidth));
-        if (offsets) out.offsets = tiled::converted<S>(offsets, X.rows);
+        out.offsets = tiled::converted<S>(offsets, X.rows);
         break;
       }
       out.rows = points::pack<S>(X, centre, 1 / options.bandwidth);

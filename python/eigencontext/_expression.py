@@ -110,7 +110,8 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
         if not inspect.isfunction(function):
             continue
         hints = get_type_hints(function)
-        if hints.get("return") is not contexts.Context:
+        kind = hints.get("return")
+        if not (inspect.isclass(kind) and issubclass(kind, contexts.Context)):
             continue
         first, *others = inspect.signature(function).parameters.values()
         keys = {p.name: p.default is p.empty for p in others if _is_scalar(hints[p.name])}

@@ -328,8 +328,7 @@ def tile_bytes(op: Operator) -> int:
 
 
 def keeping_tiles(op: Operator, budget: int) -> Operator:
-    """The same operator, whose parts of the tile engine keep `budget` bytes of tiles between products, shared by
-    their sizes."""
+    """The same operator, whose parts of the tile engine keep `budget` bytes of tiles, shared by their sizes."""
     everything = tile_bytes(op)
     if not everything or budget <= 0:
         return op

@@ -1,7 +1,7 @@
 """Contexts with more values than anyone could list: Gaussian noise, corruption, masking, cutmix.
 
-Values a_1 .. a_m are drawn once; entries W_ij, in proportion to p(a_j|x_i) / pbar(a_j), are made a tile at a time
-and in logarithms, so that neither density is ever formed.
+Values a_1 .. a_m are drawn once; entries W_ij, in proportion to p(a_j|x_i) / pbar(a_j), are made a tile at a time and
+in logarithms, so that neither density is ever formed.
 """
 
 from __future__ import annotations
@@ -264,7 +264,8 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
 
     Notes
     -----
-    Cost: three sweeps of n m tiles in float64, each (2 d + 20) n m flops or so. Memory: (n + m) d numbers, twice.
+    Cost: three sweeps over the n m entries in float64, each (2 d + 20) n m flops or so. Memory: (n + m) d numbers of
+    the data's type, and of float64 while the sweeps last, each twice.
 
     References
     ----------
@@ -289,7 +290,7 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
         raise ValueError(f"sigma: got {sigma:g}; allowed: one that does not overflow for these data")
     channel = GaussianChannel(centre, sigma)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = GaussianRows(*drawn, centre, sigma)
+    rule = GaussianRows(drawn[0], centre, sigma)
     return _context("gaussian_noise", rule, channel, x, drawn, output, sigma=sigma, seed=seed)
 
 
@@ -340,8 +341,8 @@ def corruption(
 
     Notes
     -----
-    Cost: three sweeps of n m tiles in float64, each n m d comparisons and additions or so. Memory: n d numbers,
-    (n + m) d bytes twice.
+    Cost: three sweeps over the n m entries in float64, each n m d comparisons and additions or so. Memory: n d numbers
+    and (n + m) d bytes, each twice.
 
     References
     ----------
@@ -425,8 +426,8 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
 
     Notes
     -----
-    Cost: three sweeps of n m tiles, each n m d comparisons of bytes at most (a tile is left once nothing agrees).
-    Memory: (n + 2 m) d bytes, twice.
+    Cost: three sweeps over the n m entries, each n m d comparisons of bytes at most (32 values at a time are left once
+    none agrees). Memory: (n + 2 m) d bytes, twice.
 
     References
     ----------
@@ -444,7 +445,7 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
     channel = MaskingChannel(cut, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = MaskingRows(*drawn, cut.edges, X.dtype)
+    rule = MaskingRows(drawn[0], drawn[1], cut.edges, X.dtype)
     return _context("masking", rule, channel, x, drawn, output, rate=rate, bins=bins, seed=seed)
 
 
@@ -459,7 +460,7 @@ def _corrupted(
     channel = CorruptionChannel(cut, masses, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
-    rule = CorruptionRows(*drawn, weights, cut.edges, X.dtype)
+    rule = CorruptionRows(drawn[0], weights, cut.edges, X.dtype)
     return _context(name, rule, channel, x, drawn, output, rate=rate, bins=bins, **attributes, seed=seed)
 
 
@@ -517,8 +518,8 @@ def _context(
     middle = float(np.median(ess))
     if middle < _IDENTITY * max(m / n, 1.0):
         warnings.warn(
-            f"{name}: the median input is spread over {middle:.3g} of the m = {m} context values, near "
-            f"m/n = {m / n:.3g}: it sees its own values alone, and all singular values are near 1 (more noise, fewer "
+            f"{name}: the median input is spread over {middle:.3g} of the m = {m} context values, near m/n = "
+            f"{m / n:.3g}: it sees its own values alone, and all singular values are near 1 (more noise, fewer "
             "features or coarser bins help; more values do not)",
             UserWarning,
             stacklevel=3 if name in ("gaussian_noise", "masking") else 4,
