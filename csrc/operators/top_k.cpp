@@ -18,7 +18,7 @@ namespace {
 
 using points::ceil_div;
 
-constexpr Index tile_rows = 128, tile_cols = 512;
+constexpr Index tile_rows = 256, tile_cols = 512;
 
 // A candidate's measure: squared distance, or 1 - cos. `exact` values come from the rows themselves in float64; the
 // others from a matrix product, within `error` of the truth.
