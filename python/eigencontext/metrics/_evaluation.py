@@ -10,7 +10,6 @@ import numpy as np
 from .._arguments import check_integer, check_number
 from ._values import singular_values
 
-
 #: so far below 1 - s_1 an eps still is 1 - s_1: 1 - 0.7 is more than 0.3
 _ROUNDING = 4 * float(np.finfo(np.float64).eps)
 

@@ -153,7 +153,7 @@ def _checked(data: Any, resample: str) -> Any:
         entries = np.asarray(counts.data if is_sparse(counts) else counts)
         if not ((entries >= 0) & (entries < 2.0**63)).all() or (entries != np.floor(entries)).any():
             raise ValueError(
-                'data: got entries that are negative, fractional or not below 2^63; allowed with resample="counts": '
+                'data: got negative or fractional entries, or some not below 2^63; allowed with resample="counts": '
                 "counts"
             )
         return counts
