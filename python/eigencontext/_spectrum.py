@@ -339,7 +339,9 @@ def _of_signed_kernel(ctx: SignedKernel, result: SvdResult, asked: int, seed: in
     if ctx.threshold is None:
         missed = result.missed / S[0] ** 2
     else:  # at most so many more reach the threshold
-        missed = 0.0 if exhausted else min(ctx.rank_bound - len(S), result.missed / ctx.smallest(S[0]) ** 2)
+        rest = 0.0 if exhausted else float(ctx.rank_bound - len(S))
+        square = ctx.smallest(S[0]) ** 2  # 0 where the threshold is 0 or nearly so
+        missed = min(rest, result.missed / square) if square > 0 else rest
     left = _without_constant(U, np.zeros(len(S), dtype=bool), root, seed) / root[:, None]
     return Spectrum(
         singular_values=r,

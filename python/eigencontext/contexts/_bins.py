@@ -41,9 +41,7 @@ class Bins:
             row[: len(edges)] = edges
         codes = binned(X, self.edges)
         self.counts = np.stack([np.bincount(column, minlength=levels) for column in codes.T])
-        sums = [np.bincount(c, x.astype(np.float64), levels) for c, x in zip(codes.T, X.T, strict=True)]
-        with np.errstate(invalid="ignore"):
-            self.values = (np.stack(sums) / self.counts).astype(X.dtype)
+        self.values = np.stack([_means(c, x, levels) for c, x in zip(codes.T, X.T, strict=True)]).astype(X.dtype)
         self.low, self.high = X.min(axis=0).astype(np.float64), X.max(axis=0).astype(np.float64)
 
     def masses(self, noise: str) -> np.ndarray:
@@ -74,6 +72,15 @@ def binned(X: np.ndarray, edges: np.ndarray) -> np.ndarray:
     for f, own in enumerate(edges):
         codes[:, f] = np.searchsorted(own, X[:, f], side="right")
     return codes
+
+
+def _means(codes: np.ndarray, x: np.ndarray, levels: int) -> np.ndarray:
+    """The mean of x in each bin, NaN where none is. From a member of the bin, so that a lone value stays what it is."""
+    present, first = np.unique(codes, return_index=True)
+    members = np.full(levels, np.nan)
+    members[present] = x[first]
+    counts = np.maximum(np.bincount(codes, minlength=levels), 1)
+    return members + np.bincount(codes, x - members[codes], levels) / counts
 
 
 def _cuts(x: np.ndarray, bins: int) -> np.ndarray:

@@ -456,7 +456,9 @@ def _corrupted(
     masses = cut.masses(law)
     weights = np.zeros((X.shape[1], MOST_BINS))
     real = masses > 0
-    weights[:, : masses.shape[1]][real] = np.log1p((1 - rate) / (rate * masses[real]))
+    # in logarithms: the mass of a narrow bin may be next to nothing
+    log_odds = math.log1p(-rate) - math.log(rate) - np.log(masses[real])
+    weights[:, : masses.shape[1]][real] = np.logaddexp(0, log_odds)
     channel = CorruptionChannel(cut, masses, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)

@@ -10,6 +10,9 @@ import numpy as np
 from .._arguments import check_integer, check_number
 from ._values import singular_values
 
+#: so far below 1 - s_1 an eps still is 1 - s_1: 1 - 0.7 is more than 0.3
+_ROUNDING = 4 * float(np.finfo(np.float64).eps)
+
 
 @dataclass(frozen=True, eq=False)
 class TraceGap:
@@ -46,7 +49,7 @@ class TraceGap:
         eps : float
             In [1 - s_1, 1]: below, there is no such task.
         """
-        eps = check_number(eps, "eps", max(0.0, 1.0 - self.s_1), 1.0)
+        eps = max(check_number(eps, "eps", max(0.0, 1.0 - self.s_1 - _ROUNDING), 1.0), 1.0 - self.s_1)
         if self.t >= self.s_1:
             return float("inf")
         return (self.s_1**2 - (1.0 - eps) ** 2 + self.s_1 * self.t) / (self.s_1**2 - self.t**2)
@@ -171,7 +174,7 @@ def worst_case_error(s: Any, d: int, eps: float) -> float:
     if len(values) < needed:
         raise ValueError(f"s: got {len(values)} values; allowed: at least d + 1 = {needed}")
     low, high = 1.0 - values[0], 1.0 - np.sqrt((values[0] ** 2 + values[1] ** 2) / 2)
-    eps = check_number(eps, "eps", low, max(low, high))
+    eps = max(check_number(eps, "eps", max(0.0, low - _ROUNDING), max(low, high)), low)
     top, next_one = values[0] ** 2, values[d] ** 2
     if top - next_one <= 4 * np.finfo(float).eps * top:
         return 1.0

@@ -135,7 +135,7 @@ def sampling_error(
         singular_values=full.singular_values,
         standard_error=np.sqrt(ratio) * np.std(values, axis=0, ddof=1),
         bias=values.mean(axis=0) - full.singular_values,
-        span=ratio * (1.0 - overlaps.mean(axis=0)),
+        span=ratio * np.maximum(1.0 - overlaps.mean(axis=0), 0.0),
         values=values,
         spectrum=full,
     )
@@ -151,8 +151,11 @@ def _checked(data: Any, resample: str) -> Any:
     if resample == "counts":
         counts = data if is_sparse(data) else np.asarray(data)
         entries = np.asarray(counts.data if is_sparse(counts) else counts)
-        if not (entries >= 0).all() or (entries != np.floor(entries)).any():
-            raise ValueError('data: got negative or fractional entries; allowed with resample="counts": counts')
+        if not ((entries >= 0) & (entries < 2.0**63)).all() or (entries != np.floor(entries)).any():
+            raise ValueError(
+                'data: got negative or fractional entries, or some not below 2^63; allowed with resample="counts": '
+                "counts"
+            )
         return counts
     return data
 

@@ -85,6 +85,8 @@ def compatibility(f: Any, spec: Any, *, context: Any = None) -> Compatibility:
         raise ValueError(f"f: got shape {values.shape}; allowed: {len(p)} values, one an input of the spectrum")
     if context is not None:
         same_inputs(check_context(context), spec)
+    # rho has no units: squares of what is near 1 neither over- nor underflow
+    tasks = tasks * np.ldexp(1.0, -np.clip(np.frexp(np.abs(tasks).max(axis=0))[1], -1000, 1000))
     mean = np.sum(p[:, None] * tasks, axis=0)
     centred = (tasks - mean) * np.sqrt(p)[:, None]
     energy = np.sum(centred**2, axis=0)
