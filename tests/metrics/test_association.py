@@ -140,7 +140,7 @@ def test_a_constant_task_of_many_inputs_is_constant():
     """The mean of 5000 equal numbers, summed in order, differs from them by several ulps."""
     spec = ec.spectrum(ec.contexts.labels(np.arange(5000) % 3), k=2)
     with pytest.raises(ValueError, match="f: task 0 is constant"):
-        metrics.compatibility(np.full(5000, 0.3), spec)
+        metrics.compatibility(np.full((5000, 2), 0.3), spec)
 
 
 @pytest.mark.parametrize("seed", range(3))
