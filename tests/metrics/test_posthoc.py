@@ -219,6 +219,7 @@ CONTEXT = ec.contexts.counts(random_joint(0, 6, 5))
     "arguments, options, error, message",
     [
         ((GOOD,), {}, TypeError, "psi: got None"),
+        ((GOOD, CONTEXT), {}, TypeError, r"psi: got a Context; .* \(a context goes to context=\)"),
         ((GOOD, GOOD[:4]), {}, ValueError, r"psi: got shape \(4, 2\); allowed: 6 rows"),
         ((GOOD[:, 0], GOOD), {}, ValueError, "phi: got shape"),
         ((GOOD[:, :0], GOOD), {}, ValueError, "phi: got shape"),
