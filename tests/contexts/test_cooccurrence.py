@@ -193,6 +193,15 @@ def test_bad_texts(text, error, message):
     assert str(caught.value).startswith(message)
 
 
+def test_a_table_is_no_text():
+    """Iteration over it would give the names of its columns."""
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame({"first name": ["a rose is a rose"], "second name": ["a rose"]})
+    with pytest.raises(TypeError, match="text: got a DataFrame; allowed: one of its columns"):
+        cooccurrence(table, min_count=1)
+    assert set(cooccurrence(table["first name"], min_count=1).vocabulary) == {"a", "rose", "is"}
+
+
 @pytest.mark.parametrize(
     "options, message",
     [

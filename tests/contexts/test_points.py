@@ -260,11 +260,11 @@ def test_more_functions_than_classes():
 
 
 def test_bad_labels():
-    with pytest.raises(ValueError, match="y"):
+    with pytest.raises(ValueError, match="y: got no labels"):
         ec.contexts.labels([])
     with pytest.raises(ValueError, match="NaN"):
         ec.contexts.labels([0.0, np.nan])
-    with pytest.raises(ValueError, match="one dimension"):
+    with pytest.raises(ValueError, match=r"y: got shape \(3, 2\); allowed: an array with 1 axis"):
         ec.contexts.labels(np.zeros((3, 2)))
     with pytest.raises(ValueError, match="not fitted"):
         ec.contexts.labels([0, 1]).conditional([2])

@@ -396,3 +396,13 @@ def test_every_level_of_this_machine_agrees_to_rounding(tmp_path):
         limit = 1e-4 if "float32" in key else 1e-12
         for other in found[1:]:
             np.testing.assert_allclose(other[key], found[0][key], rtol=limit, atol=limit * found[0][key].max())
+
+
+def test_little_noise_gives_values_of_1_without_a_false_alarm():
+    """log p(a|x) is about -1e6 here: rounding makes the marginals of M differ from p_x and p_a by 1e-11 or so."""
+    X = 100.0 * np.random.default_rng(0).normal(size=(178, 13))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        spec = ec.spectrum(ec.contexts.gaussian_noise(X, 1.0), k=3)
+    assert not [w for w in caught if "above 1" in str(w.message)]
+    assert (spec.singular_values == 1.0).all()

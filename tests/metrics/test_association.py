@@ -136,6 +136,13 @@ def test_effective_dimension():
 # -- compatibility ---------------------------------------------------------------------------------------------------
 
 
+def test_a_constant_task_of_many_inputs_is_constant():
+    """The mean of 5000 equal numbers, summed in order, differs from them by several ulps."""
+    spec = ec.spectrum(ec.contexts.labels(np.arange(5000) % 3), k=2)
+    with pytest.raises(ValueError, match="f: task 0 is constant"):
+        metrics.compatibility(np.full((5000, 2), 0.3), spec)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_compatibility_is_the_ratio_of_norms(seed):
     P = random_joint(seed)

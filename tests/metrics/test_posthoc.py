@@ -130,6 +130,15 @@ def test_collapsed_encoders():
         np.testing.assert_allclose(found.singular_values, expected, atol=tol)
 
 
+@pytest.mark.parametrize(("n", "value"), [(178, 1.0), (5000, 0.3), (5000, 1e3)])
+def test_a_constant_feature_of_many_rows_is_constant(n, value):
+    """The mean of n equal numbers, summed in order, differs from them by several ulps."""
+    constant, x = np.full((n, 1), value), np.random.default_rng(0).normal(size=(n, 1))
+    assert posthoc(np.hstack([constant, x]), x).rank == (1, 1)
+    with pytest.raises(ValueError, match="phi: got constant features only"):
+        posthoc(constant, x)
+
+
 def test_more_features_than_inputs():
     P = random_joint(4)
     found = posthoc(np.random.default_rng(0).normal(size=(17, 30)), context=ec.contexts.counts(P))
@@ -210,6 +219,7 @@ CONTEXT = ec.contexts.counts(random_joint(0, 6, 5))
     "arguments, options, error, message",
     [
         ((GOOD,), {}, TypeError, "psi: got None"),
+        ((GOOD, CONTEXT), {}, TypeError, r"psi: got a Context; .* \(a context goes to context=\)"),
         ((GOOD, GOOD[:4]), {}, ValueError, r"psi: got shape \(4, 2\); allowed: 6 rows"),
         ((GOOD[:, 0], GOOD), {}, ValueError, "phi: got shape"),
         ((GOOD[:, :0], GOOD), {}, ValueError, "phi: got shape"),

@@ -194,6 +194,8 @@ def _documents(text: Any) -> Iterator[str | Sequence[str]]:
         raise TypeError(
             f"text: got {type(text).__name__}; allowed: a str, or an iterable of documents (of a file: its read_text())"
         )
+    if hasattr(text, "columns"):  # iteration over a table gives the names of its columns
+        raise TypeError(f"text: got a {type(text).__name__}; allowed: one of its columns, an iterable of documents")
     for i, document in enumerate(text):
         words = isinstance(document, (list, tuple, np.ndarray)) and all(isinstance(word, str) for word in document)
         if not words and not isinstance(document, str):

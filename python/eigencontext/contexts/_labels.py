@@ -19,9 +19,9 @@ _MANY = 20
 def label_vector(name: str, value: Any) -> np.ndarray:
     labels = np.asarray(value) if not isinstance(value, (list, tuple)) else _from_sequence(value)
     if labels.ndim != 1:
-        raise ValueError(f"{name} has shape {labels.shape}; labels must be in one dimension")
+        raise ValueError(f"{name}: got shape {labels.shape}; allowed: an array with 1 axis, a label for each input")
     if labels.size == 0:
-        raise ValueError(f"{name} is empty")
+        raise ValueError(f"{name}: got no labels; allowed: at least one")
     if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
         raise ValueError(f"{name} holds NaN or inf; every input needs a label")
     if labels.dtype.kind == "O" and any(label is None or label != label for label in labels):

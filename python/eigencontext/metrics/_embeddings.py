@@ -86,6 +86,10 @@ class Whitening:
             block = array[rows].astype(np.float64)
             self.mean += np.sum(block * weights[rows, None], axis=0)
             np.maximum(largest, np.abs(block).max(axis=0), out=largest)
+        correction = np.zeros(d)  # n terms are off by more than the last digits: a constant feature would seem to vary
+        for rows in steps(array):
+            correction += np.sum((array[rows].astype(np.float64) - self.mean) * weights[rows, None], axis=0)
+        self.mean += correction
         scale = np.ldexp(1.0, -np.clip(np.frexp(largest)[1], -1000, 1000))
         self.transform = np.diag(scale)
         precision = float(np.finfo(array.dtype).eps)

@@ -143,6 +143,8 @@ def posthoc_spectrum(phi: Any, psi: Any = None, *, context: Any = None, weights:
     if context is None:
         if psi is None:
             raise TypeError("psi: got None; allowed: embeddings of the context values, or context= (one encoder)")
+        if isinstance(psi, Context):
+            raise TypeError("psi: got a Context; allowed: embeddings of its values (a context goes to context=)")
         return _of_pairs(phi, psi, weights)
     context = check_context(context)
     if weights is not None:

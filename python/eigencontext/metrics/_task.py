@@ -88,6 +88,7 @@ def compatibility(f: Any, spec: Any, *, context: Any = None) -> Compatibility:
     # rho has no units: squares of what is near 1 neither over- nor underflow
     tasks = tasks * np.ldexp(1.0, -np.clip(np.frexp(np.abs(tasks).max(axis=0))[1], -1000, 1000))
     mean = np.sum(p[:, None] * tasks, axis=0)
+    mean += np.sum(p[:, None] * (tasks - mean), axis=0)  # n terms are off by more than the last digits
     centred = (tasks - mean) * np.sqrt(p)[:, None]
     energy = np.sum(centred**2, axis=0)
     constant = np.sqrt(energy) <= 4 * np.finfo(float).eps * np.abs(mean)
