@@ -64,16 +64,15 @@ def train(loss, width, depth, seed, X, ctx):
     parameters = [p for net in (phi, psi) if net is not None for p in net.parameters()]
     optimiser = torch.optim.Adam(parameters, lr=RATE)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, STEPS)
-    drawn = ctx.sample(np.arange(len(X)), STEPS, seed) if psi is not None else None
+    if psi is not None:
+        drawn = torch.from_numpy(ctx.sample(np.arange(len(X)), STEPS, seed))
+        objective = ec.torch.SVMELoss()
+    else:
+        objective = ec.torch.KISELoss(kernel="rbf", bandwidth=ctx.bandwidth, dual="walk")
     for step in range(STEPS):
-        outputs = [phi(inputs)]
-        if psi is not None:
-            outputs.append(psi(inputs[torch.from_numpy(drawn[:, step])]))
-            result = ec.objectives.svme(*(out.detach() for out in outputs))
-        else:
-            result = ec.objectives.kise(outputs[0].detach(), X=X, kernel="rbf", bandwidth=ctx.bandwidth, dual="walk")
+        other = inputs if psi is None else psi(inputs[drawn[:, step]])
         optimiser.zero_grad()
-        torch.autograd.backward(outputs, [result.grads[name] for name in ("phi", "psi")[: len(outputs)]])
+        objective(phi(inputs), other).backward()
         optimiser.step()
         schedule.step()
     with torch.no_grad():

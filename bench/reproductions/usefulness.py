@@ -168,9 +168,12 @@ def measure(data: Split, task: str, text: str, d: int, d0: int) -> dict:
 
 
 def extended(spec: ec.Spectrum, X: np.ndarray) -> np.ndarray:
+    """The functions at X; 0 at a row that is similar to no context value."""
     try:
         return spec.transform(X)
-    except ValueError:  # some row has no P(.|x)
+    except ValueError as error:
+        if "P(.|x) is" not in str(error):
+            raise
         if len(X) == 1:
             return np.zeros((1, spec.k))
         half = len(X) // 2

@@ -42,6 +42,8 @@ class Loss(torch.nn.Module):
     """
 
     _objective: str
+    #: False where moments serve only some of the options: the rows of all ranks are gathered then
+    _by_moments = True
 
     def __init__(self, *, process_group: Any = None, **options: Any):
         super().__init__()
@@ -79,9 +81,8 @@ class Loss(torch.nn.Module):
         if self.process_group is None:
             result = objective(**inputs, **constants, **self.options, grad=grad)
             return result.loss, result.terms, result.grads
-        # labels: all ranks must know the classes first; most kernels of kise need all rows
-        by_moments = hasattr(objective, "from_moments") and "labels" not in constants and self._objective != "kise"
-        if by_moments:
+        by_moments = self._by_moments and hasattr(objective, "from_moments")
+        if by_moments and "labels" not in constants:  # whose classes all ranks must know first
             return from_moments(self._objective, inputs, constants, self.options, grad, self.process_group)
         return from_all_rows(objective, inputs, constants, self.options, grad, self.process_group)
 

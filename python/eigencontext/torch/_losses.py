@@ -392,6 +392,7 @@ class KISELoss(Loss):
     """
 
     _objective = "kise"
+    _by_moments = False
 
     def forward(self, phi: Tensor, X: Any = None, *, labels: Any = None, teacher: Any = None) -> Tensor:
         """The loss of an embedding (N, d) and the batch's rows of X, labels or teacher, as in the function.
