@@ -35,9 +35,7 @@ HERE = Path(__file__).parent
 TABLE = HERE / "shift.csv"
 KEYS = "dataset group context noise seed probe".split()
 FIELDS = [*KEYS, *"error_source error_target error_rare share_source share_target n_train d".split()]
-NAMES = (
-    "digits breast_cancer magic optdigits penbased phoneme segment spambase splice texture vehicle vowel"
-).split()
+NAMES = ("digits breast_cancer magic optdigits penbased phoneme segment spambase splice texture vehicle vowel").split()
 SEEDS = (0, 1, 2)
 ROWS, TRAINING, KEPT = 3000, 0.6, 0.1
 NOISES = (0.0, 0.1)
@@ -246,7 +244,9 @@ def line(table: list[dict], probe: str, **where: str) -> str:
     if probe == "uniform":
         return text
     gain = differences(table, probe, **where)
-    return text + f"   {gain.mean():+8.4f} +-{gain.std(ddof=1) / len(gain) ** 0.5:7.4f}  {(gain < 0).sum()} of {len(gain)}"
+    return (
+        text + f"   {gain.mean():+8.4f} +-{gain.std(ddof=1) / len(gain) ** 0.5:7.4f}  {(gain < 0).sum()} of {len(gain)}"
+    )
 
 
 def differences(table: list[dict], probe: str, **where: str) -> np.ndarray:
