@@ -244,6 +244,8 @@ def line(table: list[dict], probe: str, **where: str) -> str:
     if probe == "uniform":
         return text
     gain = differences(table, probe, **where)
+    if len(gain) < 2:
+        return text
     return (
         text + f"   {gain.mean():+8.4f} +-{gain.std(ddof=1) / len(gain) ** 0.5:7.4f}  {(gain < 0).sum()} of {len(gain)}"
     )

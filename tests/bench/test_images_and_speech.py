@@ -30,7 +30,7 @@ def small(tmp_path, monkeypatch):
     images = datasets.load_digits()  # four tones and silence: four functions tell them apart
     for name, value in {
         **{"IMAGES": tmp_path / "images.csv", "SPEECH": tmp_path / "speech.csv", "HERE": tmp_path},
-        **{"TRAINING": 300, "TEST": 200, "D": 30, "D_SPEECH": 4, "SEEDS": (0,), "RATES": (0.5,)},
+        **{"TRAINING": 300, "TEST": 200, "D": 30, "D_SPEECH": 4, "SEEDS": (0,), "RATES": (0.5, 0.9)},
         **{"LAGS": (2,), "STACKED": (1,), "digits": lambda: (images.data > 7, images.target)},
     }.items():
         monkeypatch.setattr(script, name, value)
@@ -64,12 +64,15 @@ def test_the_share_between_words():
 def test_tones_and_digits_are_told_apart_and_rows_computed_once(small, monkeypatch):
     assert script.run(small, minutes=5)
     speech, images = script.rows(script.SPEECH), script.rows(script.IMAGES)
-    assert len(speech) == 4 and len(images) == 2
+    assert len(speech) == 4 and len(images) == 4
     for row in speech:
         assert float(row["words"]) == 1 and float(row["frames"]) > 0.9
         assert float(row["explained"]) > float(row["random"])
+    errors = {(row["context"], row["rate"]): float(row["error"]) for row in images}
+    assert errors["masking", "0.9"] < 0.4 and errors["cutmix", "0.9"] < 0.4
+    assert errors["masking", "0.5"] > 0.5  # with half of the pixels every digit is known by what is left of it
     for row in images:
-        assert float(row["error"]) < 0.4 and 0 < float(row["s_last"]) < float(row["s_1"]) < 1
+        assert 0 < float(row["s_last"]) <= float(row["s_8"]) <= float(row["s_1"]) <= 1
     for name in ("image_row", "speech_row"):
         monkeypatch.setattr(script, name, None)  # nothing is left to measure
     assert script.run(small, minutes=5)
