@@ -120,14 +120,14 @@ def split(table: Table, seed: int) -> Split:
 
 BANDWIDTHS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 3.0, 10.0, 30.0)  # times the median distance
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.35, 0.5)  # of the training rows
-RATES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+RATES = (0.05, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 0.98, 0.995)
 #: (c): mixtures and convolutions of these, at these strengths
 PAIRS = ((("rbf", 0.5), ("neighbors", 0.02)), (("rbf", 0.2), ("neighbors", 0.1)), (("rbf", 0.35), ("neighbors", 0.05)))
 STRENGTHS = {
     "rbf": BANDWIDTHS,
     "neighbors": SHARES,
-    "masked_kernel": BANDWIDTHS[::2],
-    "masked_neighbors": (0.005, 0.02, 0.05, 0.2, 0.5),
+    "masked_kernel": (0.05, 0.2, 0.5, 1.5, 10.0),
+    "masked_neighbors": (0.005, 0.02, 0.1, 0.5),
     "corruption": RATES,
 }
 
