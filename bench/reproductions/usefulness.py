@@ -301,7 +301,9 @@ def correlations(
 def report() -> str:
     table = rows()
     present = tuple(name for name in STRENGTHS if any(row["context"] == name for row in table))
-    lines = [f"{len(table)} rows, contexts {', '.join(present)}; errors are means over the seeds", ""]
+    whole = sum(all(averages(table, dataset, (name,)) for name in present) for dataset in NAMES)
+    lines = [f"{len(table)} rows, contexts {', '.join(present)}; errors are means over the seeds"]
+    lines += [f"{whole} data sets have rows of every context; 'all contexts' takes what each has", ""]
     lines += correlation_table(table, present)
     lines += ["", "(a) medians over the data sets, Pearson and distance correlation of tau with the error"]
     lines += [f"  {'the paper, 28 data sets':44s} {PAPER['Pearson']:.3f}  {PAPER['distance']:.3f}"]
@@ -310,7 +312,8 @@ def report() -> str:
             found = np.array([v[:2] for v in correlations(table, contexts, usable, scale).values()]).reshape(-1, 2)
             label = ("all contexts" if contexts == present else contexts[0]) + f", {'usable ' if usable else ''}{scale}"
             if len(found):
-                lines.append(f"  {label:44s} {np.nanmedian(found[:, 0]):.3f}  {np.nanmedian(found[:, 1]):.3f}")
+                linear, distance = np.nanmedian(found, axis=0)
+                lines.append(f"  {label:44s} {linear:.3f}  {distance:.3f}  ({len(found)} data sets)")
     lines += leverage(table, present)
     lines += ["", *u_shape(table, present), "", *mixing(table)]
     return "\n".join(lines) + "\n"
