@@ -16,6 +16,9 @@ of which a context says nothing (every kernel value underflows) has function val
 Corruption (16 bins a feature, m = 4 n_train values) and the masked contexts (10 masks, each a kernel or a neighbour
 search of its own, a fifth of the features hidden) have the first seed alone, the masked ones fewer strengths. Features
 that fall into a single bin carry nothing through corruption, which refuses them: they are left out, there alone.
+The rates of corruption were chosen again after 11 rates from 0.05 to 0.95 on five data sets and part of a sixth,
+in three of which the error still fell at 0.95: 0.1, 0.3, 0.5 and 0.7 were given up and their rows removed, 0.98 and
+0.995 added.
 """
 
 from __future__ import annotations
