@@ -1,5 +1,4 @@
-"""Operators of sampled contexts beside the rbf kernel: 8192 inputs, 16384 context values, 32 features, times 16
-vectors, float32. Scores, exponentials and offsets; nothing is kept between products."""
+"""Operators of sampled contexts beside rbf: 8192 x 16384, 32 features, times 16 vectors, float32, nothing kept."""
 
 import numpy as np
 

@@ -268,7 +268,8 @@ def test_pickle_file_seed_and_threads(name, tmp_path):
 
 
 def test_contexts_come_from_every_input_equally_often():
-    ctx = ec.contexts.gaussian_noise(1e6 * np.arange(10.0)[:, None], 1.0, n_contexts=25)
+    with pytest.warns(UserWarning, match="near m/n = 2.5"):
+        ctx = ec.contexts.gaussian_noise(1e6 * np.arange(10.0)[:, None], 1.0, n_contexts=25)
     counts = np.bincount(np.rint(ctx.values[:, 0] / 1e6).astype(int), minlength=10)
     assert counts.sum() == 25 and set(counts) == {2, 3}
     assert made("gaussian_noise", np.zeros((7, 1))).shape == (7, 28)

@@ -104,12 +104,31 @@ void matches(const T* w, const Code* x, Index rows, Index p, const Code* panels,
   }
 }
 
-// Whether no byte is 0.
+// Whether no byte is 0: only then does no subtraction of 1 borrow from a byte's top bit.
 template <int bytes>
 inline bool all_set(const Code* x) {
-  bool set = true;
-  for (int j = 0; j < bytes; ++j) set &= x[j] != 0;
-  return set;
+  std::uint64_t zero = 0;
+  for (int j = 0; j < bytes; j += 8) {
+    std::uint64_t word;
+    std::memcpy(&word, x + j, sizeof word);
+    zero |= (word - 0x0101010101010101u) & ~word & 0x8080808080808080u;
+  }
+  return zero == 0;
+}
+
+// C_j = 0 where byte j is 0, else -infinity.
+template <class T>
+inline void write_agreement(const Code* differs, T* C) {
+  using Real = typename MatchVector<T>::Real;
+  using Bits = typename MatchVector<T>::Bits;
+  constexpr int width = match_bytes / sizeof(T);
+  typedef Code Codes __attribute__((vector_size(width)));
+  for (int v = 0; v < match_vectors; ++v) {
+    Codes codes;
+    std::memcpy(&codes, differs + v * width, sizeof codes);
+    const Bits set = __builtin_convertvector(codes, Bits) != 0;
+    reinterpret_cast<Real*>(C)[v] = (Real)(set & (Bits)(Real{} - std::numeric_limits<T>::infinity()));
+  }
 }
 
 template <class T>
@@ -126,7 +145,7 @@ inline void agreement_row(const Code* x, Index p, const Code* panel, const Code*
                  *reinterpret_cast<const Codes*>(visible + f * width);
     std::memcpy(bytes, &differs, sizeof bytes);
   }
-  for (int j = 0; j < width; ++j) C[j] = bytes[j] ? -std::numeric_limits<T>::infinity() : T(0);
+  write_agreement(bytes, C);
 }
 
 template <class T>
