@@ -1,6 +1,7 @@
 // Errors are types with fields; the bindings translate them, nobody parses their text.
 #pragma once
 
+#include <new>
 #include <stdexcept>
 #include <string>
 
@@ -24,6 +25,18 @@ struct NonFiniteError : std::runtime_error {
 // LAPACK reported failure. Python: numpy.linalg.LinAlgError.
 struct FactorizationError : std::runtime_error {
   using std::runtime_error::runtime_error;
+};
+
+// A call to the device's runtime failed; the text names the call. Python: RuntimeError.
+struct DeviceError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// The device has no memory left. Python: MemoryError.
+struct DeviceMemoryError : std::bad_alloc {
+  explicit DeviceMemoryError(std::string text_) : text(std::move(text_)) {}
+  const char* what() const noexcept override { return text.c_str(); }
+  std::string text;
 };
 
 // The `stop` function returned true. Python: the pending exception (KeyboardInterrupt) is raised.

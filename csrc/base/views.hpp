@@ -15,9 +15,9 @@ struct MatrixView {
   Index rows = 0, cols = 0;
   Index row_stride = 0, col_stride = 1;
 
-  T& operator()(Index i, Index j) const { return data[i * row_stride + j * col_stride]; }
-  MatrixView transposed() const { return {data, cols, rows, col_stride, row_stride}; }
-  operator MatrixView<const T>() const
+  constexpr T& operator()(Index i, Index j) const { return data[i * row_stride + j * col_stride]; }
+  constexpr MatrixView transposed() const { return {data, cols, rows, col_stride, row_stride}; }
+  constexpr operator MatrixView<const T>() const
     requires(!std::is_const_v<T>)
   {
     return {data, rows, cols, row_stride, col_stride};
@@ -31,12 +31,12 @@ struct Block {
   Index rows = 0, cols = 0;
   Index stride = 0;
 
-  T* row(Index i) const { return data + i * stride; }
-  T& operator()(Index i, Index j) const { return data[i * stride + j]; }
-  Block row_range(Index begin, Index count) const { return {data + begin * stride, count, cols, stride}; }
-  Block col_range(Index begin, Index count) const { return {data + begin, rows, count, stride}; }
-  MatrixView<T> view() const { return {data, rows, cols, stride, 1}; }
-  operator Block<const T>() const
+  constexpr T* row(Index i) const { return data + i * stride; }
+  constexpr T& operator()(Index i, Index j) const { return data[i * stride + j]; }
+  constexpr Block row_range(Index begin, Index count) const { return {data + begin * stride, count, cols, stride}; }
+  constexpr Block col_range(Index begin, Index count) const { return {data + begin, rows, count, stride}; }
+  constexpr MatrixView<T> view() const { return {data, rows, cols, stride, 1}; }
+  constexpr operator Block<const T>() const
     requires(!std::is_const_v<T>)
   {
     return {data, rows, cols, stride};

@@ -1,41 +1,18 @@
 // Factories of operators and their products.
+#include "bindings/operators.hpp"
+
 #include "base/errors.hpp"
-#include "bindings/arrays.hpp"
 #include "operators/callback.hpp"
 #include "operators/compose.hpp"
-#include "operators/cooccurrence.hpp"
 #include "operators/csr.hpp"
 #include "operators/dense.hpp"
-#include "operators/operator.hpp"
-#include "operators/pairwise.hpp"
-#include "operators/sampled.hpp"
-#include "operators/top_k.hpp"
 
 namespace eigencontext::bindings {
 namespace {
 
 template <class T>
-using Op = Operator<Device, T>;
-template <class T>
-using Pointer = std::shared_ptr<Op<T>>;  // pybind11 holders are not const; nothing here changes an operator
-
-template <class T>
-Pointer<T> held(OperatorPtr<Device, T> op) {
-  return std::const_pointer_cast<Op<T>>(std::move(op));
-}
-
-std::vector<double> vector_or_empty(const py::object& v) {
-  return v.is_none() ? std::vector<double>{} : v.cast<std::vector<double>>();
-}
-
-template <class T>
 std::vector<OperatorPtr<Device, T>> constant(const std::vector<Pointer<T>>& parts) {
   return {parts.begin(), parts.end()};
-}
-
-void expect_rows(Index got, Index wanted) {
-  if (got != wanted)
-    throw py::value_error("block has " + std::to_string(got) + " rows; allowed: " + std::to_string(wanted));
 }
 
 template <class T>
@@ -67,7 +44,11 @@ RowMajorArray<T> fused(const Pointer<T>& op, const py::object& weights, const Ro
   if (!weights.is_none()) expect_rows(static_cast<Index>(w.size()), op->rows());
   RowMajorArray<T> out = new_array<T>(op->cols(), X.cols);
   const Block<T> Z = writable_block(out);
-  without_gil([&] { op->multiply_fused(w.empty() ? nullptr : w.data(), X, Z); });
+  without_gil([&] {
+    typename Device::template Array<double> column(static_cast<Index>(w.size()), 1);
+    Device::from_host<double>(w.data(), column.view());
+    op->multiply_fused(w.empty() ? nullptr : column.data(), X, Z);
+  });
   return out;
 }
 
@@ -122,13 +103,6 @@ py::object log_sums_of_columns(const Pointer<T>& op) {
   return to_numpy(sums);
 }
 
-// The offsets of the exponents of n x m entries; they view what the vectors hold.
-tiled::Offsets offsets_of(const std::vector<double>& r, const std::vector<double>& c, Index n, Index m) {
-  if (!r.empty()) expect_rows(static_cast<Index>(r.size()), n);
-  if (!c.empty()) expect_rows(static_cast<Index>(c.size()), m);
-  return {r.empty() ? nullptr : r.data(), c.empty() ? nullptr : c.data()};
-}
-
 // A function of Python as a block function; what comes back is checked. The GIL is held while Python runs and not a
 // moment longer: a parallel loop under it would wait for another thread's, which may be waiting for the GIL.
 template <class T>
@@ -138,36 +112,16 @@ BlockFunction<T> block_function(const py::object& function, const std::string& n
     {
       const py::gil_scoped_acquire gil;
       RowMajorArray<T> x = new_array<T>(X.rows, X.cols);
-      for (Index i = 0; i < X.rows; ++i) std::copy_n(X.row(i), X.cols, x.mutable_data() + i * X.cols);
+      copy_block<T>(X, writable_block(x));
       const py::object answer = (*static_cast<const py::object*>(held_function.get()))(x);
-      const auto y = py::array_t<T, py::array::c_style | py::array::forcecast>::ensure(answer);
-      if (!y) throw py::error_already_set();
+      const RowMajorArray<T> y = converted<T>(answer);
       if (y.ndim() != 2 || y.shape(0) != Y.rows || y.shape(1) != Y.cols)
-        throw py::value_error(name + ": returned shape " + py::str(y.attr("shape")).template cast<std::string>() +
+        throw py::value_error(name + ": returned shape " + py::str(answer.attr("shape")).template cast<std::string>() +
                               "; allowed: (" + std::to_string(Y.rows) + ", " + std::to_string(Y.cols) + ")");
-      for (Index i = 0; i < Y.rows; ++i) std::copy_n(y.data() + i * Y.cols, Y.cols, Y.row(i));
+      copy_block<T>(block_view(y), Y);
     }
-    if (!Cpu::all_finite<T>(Block<const T>(Y).view())) throw NonFiniteError(name + ": returned NaN or inf");
+    if (!Device::all_finite<T>(Block<const T>(Y).view())) throw NonFiniteError(name + ": returned NaN or inf");
   };
-}
-
-KernelOptions kernel_options(const std::string& kernel, double bandwidth, int degree, double coef0) {
-  using Kind = KernelOptions::Kind;
-  KernelOptions options;
-  options.bandwidth = bandwidth;
-  options.degree = degree;
-  options.coef0 = coef0;
-  if (kernel == "rbf")
-    options.kind = Kind::rbf;
-  else if (kernel == "laplacian")
-    options.kind = Kind::laplacian;
-  else if (kernel == "cosine")
-    options.kind = Kind::cosine;
-  else if (kernel == "polynomial")
-    options.kind = Kind::polynomial;
-  else
-    throw ArgumentError("kernel", kernel, "rbf, laplacian, cosine, polynomial");
-  return options;
 }
 
 template <class T, class Int>
@@ -198,13 +152,8 @@ void bind_csr(py::module_& m) {
 }
 
 template <class T>
-MatrixView<const T> view_or_empty(const py::object& a) {
-  return a.is_none() ? MatrixView<const T>{} : matrix_view(a.cast<AnyArray<T>>());
-}
-
-template <class T>
 void bind_class(py::module_& m, const char* name, const char* dtype) {
-  py::class_<Op<T>, Pointer<T>>(m, name)
+  py::class_<Op<T>, Pointer<T>>(m, name, py::module_local())
       .def_property_readonly("shape", [](const Op<T>& op) { return py::make_tuple(op.rows(), op.cols()); })
       .def_property_readonly("dtype", [dtype](const Op<T>&) { return dtype; })
       .def_property_readonly("symmetric", &Op<T>::symmetric)
@@ -250,71 +199,6 @@ void bind_factories(py::module_& m) {
       },
       py::arg("X").noconvert(), py::arg("A").none(true), py::arg("kernel"), py::arg("bandwidth"), py::arg("degree"),
       py::arg("coef0"), py::arg("keep") = 0.0);
-  m.def(
-      "top_k",
-      [](const AnyArray<T>& X, const py::object& A, Index k, const std::string& metric, bool exclude_self) {
-        const MatrixView<const T> x = matrix_view(X), a = view_or_empty<T>(A);
-        RowMajorArray<Index> indices = new_array<Index>(x.rows, k);
-        RowMajorArray<T> values = new_array<T>(x.rows, k);
-        Index* i = indices.mutable_data();
-        T* v = values.mutable_data();
-        without_gil([&] { top_k<T>(x, a, k, metric == "cosine", exclude_self, i, v); });
-        return py::make_tuple(indices, values);
-      },
-      py::arg("X").noconvert(), py::arg("A").none(true), py::arg("k"), py::arg("metric") = "euclidean",
-      py::arg("exclude_self") = false);
-}
-
-using CodeArray = AnyArray<std::uint8_t>;
-
-void expect_same(Index got, Index wanted, const char* what) {
-  if (got != wanted)
-    throw py::value_error(std::string(what) + ": got " + std::to_string(got) + "; allowed: " + std::to_string(wanted));
-}
-
-// Operators of sampled contexts; offsets are vectors or None.
-template <class T>
-void bind_sampled(py::module_& m, const std::string& suffix) {
-  m.def(("gaussian" + suffix).c_str(),
-        [](const AnyArray<T>& X, const AnyArray<T>& A, double bandwidth, const py::object& rows,
-           const py::object& columns, double keep) {
-          const MatrixView<const T> x = matrix_view(X), a = matrix_view(A);
-          expect_same(a.cols, x.cols, "columns of A");
-          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
-          const tiled::Offsets offsets = offsets_of(r, c, x.rows, a.rows);
-          const KernelOptions options = kernel_options("rbf", bandwidth, 0, 0);
-          return without_gil([&] { return held<T>(make_pairwise<T>(x, a, options, keep, offsets)); });
-        },
-        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("sigma"), py::arg("rows").none(true),
-        py::arg("columns").none(true), py::arg("keep"));
-  m.def(("matches" + suffix).c_str(),
-        [](const CodeArray& X, const CodeArray& A, const AnyArray<double>& weights, const py::object& rows,
-           const py::object& columns, double keep) {
-          const Codes codes{matrix_view(X), matrix_view(A)};
-          const MatrixView<const double> w = matrix_view(weights);
-          expect_same(codes.a.cols, codes.x.cols, "columns of A");
-          expect_same(w.rows, codes.x.cols, "rows of weights");
-          expect_same(w.cols, 256, "columns of weights");
-          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
-          const tiled::Offsets offsets = offsets_of(r, c, codes.x.rows, codes.a.rows);
-          return without_gil([&] { return held<T>(make_matches<T>(codes, w, offsets, keep)); });
-        },
-        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("weights").noconvert(), py::arg("rows").none(true),
-        py::arg("columns").none(true), py::arg("keep"));
-  m.def(("agreement" + suffix).c_str(),
-        [](const CodeArray& X, const CodeArray& A, const CodeArray& visible, const py::object& rows,
-           const py::object& columns, double keep) {
-          const Codes codes{matrix_view(X), matrix_view(A)};
-          const MatrixView<const std::uint8_t> seen = matrix_view(visible);
-          expect_same(codes.a.cols, codes.x.cols, "columns of A");
-          expect_same(seen.rows, codes.a.rows, "rows of visible");
-          expect_same(seen.cols, codes.a.cols, "columns of visible");
-          const std::vector<double> r = vector_or_empty(rows), c = vector_or_empty(columns);
-          const tiled::Offsets offsets = offsets_of(r, c, codes.x.rows, codes.a.rows);
-          return without_gil([&] { return held<T>(make_agreement<T>(codes, seen, offsets, keep)); });
-        },
-        py::arg("X").noconvert(), py::arg("A").noconvert(), py::arg("visible").noconvert(), py::arg("rows").none(true),
-        py::arg("columns").none(true), py::arg("keep"));
 }
 
 template <class T>
@@ -353,8 +237,6 @@ void bind_operators(py::module_& m) {
   bind_class<double>(m, "Operator64", "float64");
   bind_factories<float>(m);
   bind_factories<double>(m);
-  bind_sampled<float>(m, "32");
-  bind_sampled<double>(m, "64");
   bind_compositions<float>(m);
   bind_compositions<double>(m);
   m.def(
@@ -366,16 +248,6 @@ void bind_operators(py::module_& m) {
       },
       py::arg("n"), py::arg("m"), py::arg("dtype"), py::arg("matmat"), py::arg("rmatmat"),
       py::arg("symmetric") = false);
-  m.def(
-      "count_pairs",
-      [](const RowMajorArray<std::int32_t>& tokens, Index words, Index window) {
-        const std::int32_t* first = tokens.data();
-        const Index n = tokens.size();
-        PairCounts result = without_gil([&] { return count_pairs(first, n, words, window); });
-        return py::make_tuple(to_numpy(std::move(result.starts)), to_numpy(std::move(result.columns)),
-                              to_numpy(std::move(result.counts)));
-      },
-      py::arg("tokens").noconvert(), py::arg("words"), py::arg("window"));
 }
 
 }  // namespace eigencontext::bindings

@@ -12,6 +12,16 @@
 namespace eigencontext::bindings {
 namespace {
 
+#ifdef EIGENCONTEXT_CUDA
+using Precision = cuda::Tf32Scope;
+#else
+struct Precision {
+  explicit Precision(bool tf32) {
+    if (tf32) throw ArgumentError("precision", "tf32", "exact on the CPU");
+  }
+};
+#endif
+
 constexpr std::pair<const char*, Method> methods[] = {{"krylov", Method::krylov},
                                                       {"subspace", Method::subspace},
                                                       {"gram", Method::gram},
@@ -45,8 +55,8 @@ std::function<bool(const Progress&)> wrap_callback(const py::object& callback) {
 template <class T>
 py::dict to_dict(SpectrumResult<Device, T>&& r, bool with_left) {
   py::dict d;
-  if (with_left) d["left"] = to_numpy(std::move(r.left));
-  d["right"] = to_numpy(std::move(r.right));
+  if (with_left) d["left"] = to_python(std::move(r.left));
+  d["right"] = to_python(std::move(r.right));
   d["values"] = to_numpy(r.values);
   d["residuals"] = to_numpy(r.residuals);
   py::array_t<bool> converged(static_cast<py::ssize_t>(r.converged.size()));
@@ -73,7 +83,7 @@ py::dict rpcholesky(const std::shared_ptr<Operator<Device, T>>& op, Index rank, 
   const Block<const T> F = cholesky->factor();
   auto factor = spectrum::columns<Device, T>(F, 0, F.cols);
   py::dict d;
-  d["factor"] = to_numpy(std::move(factor));
+  d["factor"] = to_python(std::move(factor));
   d["pivots"] = cholesky->pivots();
   d["trace"] = cholesky->trace();
   return d;
@@ -85,7 +95,7 @@ void bind(py::module_& m) {
   const auto solve = [](bool singular) {
     return [singular](const std::shared_ptr<Op>& op, Index k, const std::string& method, double tol, Index block_size,
                       Index max_basis, Index max_sweeps, bool verify, bool fused, bool keep_sweeps, std::uint64_t seed,
-                      const std::vector<double>& start, const py::object& callback) {
+                      const std::vector<double>& start, const py::object& callback, bool tf32) {
       SpectrumOptions options;
       options.method = parse_method(method);
       options.tol = tol;
@@ -98,8 +108,10 @@ void bind(py::module_& m) {
       options.seed = seed;
       options.start = start;
       options.callback = wrap_callback(callback);
-      auto result =
-          without_gil([&] { return singular ? svd<Device, T>(*op, k, options) : eigh<Device, T>(*op, k, options); });
+      auto result = without_gil([&] {
+        const Precision precision(tf32);
+        return singular ? svd<Device, T>(*op, k, options) : eigh<Device, T>(*op, k, options);
+      });
       return to_dict(std::move(result), singular);
     };
   };
@@ -107,7 +119,8 @@ void bind(py::module_& m) {
     m.def(singular ? "svd" : "eigh", solve(singular), py::arg("op"), py::arg("k"), py::kw_only(),
           py::arg("method") = "krylov", py::arg("tol") = 1e-3, py::arg("block_size") = 0, py::arg("max_basis") = 0,
           py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false, py::arg("keep_sweeps") = false,
-          py::arg("seed") = 0, py::arg("start") = std::vector<double>{}, py::arg("callback") = py::none());
+          py::arg("seed") = 0, py::arg("start") = std::vector<double>{}, py::arg("callback") = py::none(),
+          py::arg("tf32") = false);
   }
   m.def("rpcholesky", &rpcholesky<T>, py::arg("op"), py::arg("rank"), py::arg("proposals"), py::arg("seed") = 0);
 }

@@ -15,12 +15,13 @@ CsrView<T, Int> view_of(const CsrArrays<T>& A) {
   return {static_cast<const Int*>(A.offsets), static_cast<const Int*>(A.indices), A.values, A.rows, A.cols};
 }
 
-template <class T, class Int>
-class Csr final : public Operator<Device, T> {
+// A parameter, so that what a device lacks is not looked for.
+template <class T, class Int, class Backend = Device>
+class Csr final : public Operator<Backend, T> {
  public:
   Csr(CsrView<T, Int> A, Index entries, bool transpose_copy, bool symmetric, std::shared_ptr<const void> keep_alive)
       : A_(A), entries_(entries), symmetric_(symmetric), keep_alive_(std::move(keep_alive)) {
-    if ((transpose_copy || !Device::csr_scatters) && !symmetric) store_transpose();
+    if ((transpose_copy || !Backend::csr_scatters) && !symmetric) store_transpose();
   }
 
   Index rows() const override { return A_.rows; }
@@ -28,28 +29,28 @@ class Csr final : public Operator<Device, T> {
   Cost cost(Index b) const override {
     const double entries = static_cast<double>(entries_);
     Cost cost{2 * entries * static_cast<double>(b), entries * (sizeof(T) + sizeof(Int)), 0};
-    if constexpr (Device::csr_scatters)
-      if (scatters()) cost.workspace = Device::csr_scratch(A_, b);
+    if constexpr (Backend::csr_scatters)
+      if (scatters()) cost.workspace = Backend::csr_scratch(A_, b);
     return cost;
   }
 
   void multiply(Block<const T> X, Block<T> Y) const override {
     ++reads_;
-    Device::csr_multiply(A_, X, Y);
+    Backend::csr_multiply(A_, X, Y);
   }
   void multiply_transposed(Block<const T> Y, Block<T> Z) const override {
     ++reads_;
-    if (!scatters()) return Device::csr_multiply(symmetric_ ? A_ : transpose_, Y, Z);
-    if constexpr (Device::csr_scatters) Device::csr_multiply_transposed(A_, Y, Z);
+    if (!scatters()) return Backend::csr_multiply(symmetric_ ? A_ : transpose_, Y, Z);
+    if constexpr (Backend::csr_scatters) Backend::csr_multiply_transposed(A_, Y, Z);
   }
 
   // Without a transposed copy both ways scatter, and this one reads A once; gathering from a copy is faster than
   // either.
-  bool has_fused() const override { return Device::csr_scatters; }
+  bool has_fused() const override { return Backend::csr_scatters; }
   bool prefers_fused() const override { return scatters(); }
   void multiply_fused(const double* w, Block<const T> X, Block<T> Z) const override {
     ++reads_;
-    if constexpr (Device::csr_scatters) Device::csr_multiply_fused(A_, w, X, Z);
+    if constexpr (Backend::csr_scatters) Backend::csr_multiply_fused(A_, w, X, Z);
   }
 
   Index reads() const override { return reads_; }
@@ -58,16 +59,16 @@ class Csr final : public Operator<Device, T> {
 
  private:
   template <class U>
-  using Memory = typename Device::template Memory<U>;
+  using Memory = typename Backend::template Memory<U>;
 
   bool scatters() const { return !symmetric_ && !transpose_.offsets; }
 
   void store_transpose() {
-    const Index bands = Device::csr_bands(A_);
+    const Index bands = Backend::csr_bands(A_);
     offsets_ = Memory<Int>(bands * A_.cols + 1);
     indices_ = Memory<Int>(entries_);
     values_ = Memory<T>(entries_);
-    Device::csr_transpose(A_, bands, offsets_.data(), indices_.data(), values_.data());
+    Backend::csr_transpose(A_, bands, offsets_.data(), indices_.data(), values_.data());
     transpose_ = {offsets_.data(), indices_.data(), values_.data(), bands * A_.cols, A_.rows};
   }
 

@@ -7,7 +7,7 @@ import platform
 import numpy as np
 import scipy
 
-from . import _core
+from . import _core, _device
 from ._arguments import check_choice, check_integer
 
 __all__ = ["get_num_threads", "set_num_threads", "show_config"]
@@ -24,7 +24,7 @@ def set_num_threads(n) -> None:
 
 
 def show_config(mode="stdout"):
-    """What runs here: the BLAS and its version, the SIMD level, threads, and whether there is CUDA.
+    """What runs here: the BLAS and its version, the SIMD level, threads, and the CUDA device or why there is none.
 
     Parameters
     ----------
@@ -34,17 +34,20 @@ def show_config(mode="stdout"):
     check_choice(mode, "mode", ("stdout", "dicts"))
     from . import __version__
 
+    no_cuda = _device.unavailable()
     config = {
         "eigencontext": __version__,
         "blas": _core.blas_version(),
         "simd": _core.simd_level(),
         "threads": get_num_threads(),
-        "cuda": False,
+        "cuda": False if no_cuda else _device.engine("cuda").device_name(),
         "numpy": np.__version__,
         "scipy": scipy.__version__,
         "python": platform.python_version(),
         "machine": f"{platform.system()} {platform.machine()}",
     }
+    if no_cuda:
+        config["cuda_reason"] = no_cuda
     if mode == "dicts":
         return config
     for key, value in config.items():

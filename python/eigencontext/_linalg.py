@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from . import _core
+from . import _device
 from ._arguments import (
     check_callback,
     check_choice,
@@ -53,6 +53,8 @@ def svd(
     max_memory: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    precision: Literal["exact", "tf32"] = "exact",
 ) -> SvdResult:
     """The k largest singular triplets, each with its residual.
 
@@ -89,6 +91,14 @@ def svd(
     callback : callable, optional
         Called after each sweep with an object that has `.sweep`, `.basis_size`, `.residuals` and `.elapsed`; returning
         True stops. An exception in it ends the run and reaches the caller.
+    device : {None, "cpu", "cuda"}
+        Where to compute; None: where `a` is. An array on a CUDA device (CuPy, torch, anything that has
+        ``__cuda_array_interface__``; CSR matrices of cupyx) is used where it is, float32 or float64, and gives the same
+        kind of arrays back. "cuda" copies an array of the CPU to the device; the results are NumPy's.
+    precision : {"exact", "tf32"}
+        "tf32", on a CUDA device: float32 products with the matrix round their factors to 10 bits of mantissa, on tensor
+        cores; what orthogonalises stays float32 and float64. Residuals are those of the rounded matrix products, about
+        1e-3 ``s_1``.
 
     Returns
     -------
@@ -124,6 +134,7 @@ def svd(
     op, reserved = operator_within(
         _symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite, finite=False
     )
+    op = _placed(op, device)
     options = choose(
         op,
         k,
@@ -136,10 +147,10 @@ def svd(
         max_memory=max_memory,
         reserved=reserved,
     )
-    answer = _run(_core.eigh if semidefinite else _core.svd, op, options, verify, seed, callback)
+    answer = _run("eigh" if semidefinite else "svd", op, options, verify, seed, callback, precision=precision)
     if semidefinite:  # eigenvalues >= 0 are singular values
         answer["left"] = answer["right"].copy()
-    return _as_svd(answer, op.dtype, output_like(a))
+    return _as_svd(answer, op.dtype, op.output(a))
 
 
 def eigh(
@@ -155,6 +166,8 @@ def eigh(
     max_memory: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    precision: Literal["exact", "tf32"] = "exact",
 ) -> EighResult:
     """The k largest (algebraic) eigenvalues of a symmetric matrix or operator, each with its residual.
 
@@ -170,8 +183,8 @@ def eigh(
         ``floor = 10 eps max|w| sqrt(n)``.
     method : {"auto", "krylov", "subspace", "full", "rpcholesky"}
         "rpcholesky" (see Notes) is never chosen by "auto".
-    block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
-        As in `svd`; of "rpcholesky" see Notes.
+    block_size, max_basis, max_sweeps, verify, max_memory, seed, callback, device, precision
+        As in `svd`; of "rpcholesky" see Notes. An array on a CUDA device is tested for symmetry by a product.
 
     Returns
     -------
@@ -219,6 +232,7 @@ def eigh(
     (True, True)
     """
     op, reserved = operator_within(_symmetric(a, method), max_memory, symmetric=True)
+    op = _placed(op, device)
     if is_rpcholesky(method):
         require_entries(op)
     elif not op.symmetric:
@@ -235,8 +249,8 @@ def eigh(
         max_memory=max_memory,
         reserved=reserved,
     )
-    answer = _run(_core.eigh, op, options, verify, seed, callback)
-    like = output_like(a)
+    answer = _run("eigh", op, options, verify, seed, callback, precision=precision)
+    like = op.output(a)
     result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
     return result._certify(answer)
 
@@ -312,13 +326,13 @@ def randomized_svd(
     check_flag(flip_sign, "flip_sign")
     check_choice(svd_lapack_driver, "svd_lapack_driver", ("gesdd", "gesvd"))
     seed = seed_from(np.random if random_state is None else random_state, "random_state")
-    op = as_operator(M, "M")
+    op = _on_cpu(as_operator(M, "M"), "M")
     k = min(k, *op.shape)
     turned = op.shape[0] < op.shape[1] if isinstance(transpose, str) else bool(transpose)
     work = transposed(op) if turned else op
     if n_iter == "auto":
         options = choose(work, k, symmetric=False, spare=spare)
-        answer = _run(_core.svd, work, options, True, seed, None)
+        answer = _run("svd", work, options, True, seed, None)
     else:
         answer = _power(work, k, min(k + spare, min(op.shape)), int(n_iter), seed)
     left, s, right = answer["left"], answer["values"].astype(op.dtype, copy=False), answer["right"]
@@ -415,7 +429,7 @@ def svds(
         raise ValueError(f"return_singular_vectors: got {vectors!r}; allowed: True, False, 'u', 'vh'")
     tol = check_number(tol, "tol", 0)
     seed = seed_from(rng, "rng") if random_state is None else seed_from(random_state, "random_state")
-    op = as_operator(A, "A")
+    op = _on_cpu(as_operator(A, "A"), "A")
     k = check_rank(k, op.shape)
     basis = None if ncv is None else min(check_integer(ncv, "ncv", k + 3), *op.shape)
     if maxiter is not None:
@@ -429,7 +443,7 @@ def svds(
             work, k, symmetric=False, tol=tol, max_basis=plan.basis, block_size=plan.block_size,
             max_sweeps=maxiter * math.ceil((plan.basis - k) / plan.block_size),
         )  # fmt: skip
-    answer = _run(_core.svd, work, plan, True, seed, None, start=start)
+    answer = _run("svd", work, plan, True, seed, None, start=start)
     left, s, right = answer["left"], answer["values"].astype(op.dtype, copy=False), answer["right"]
     if turned:
         left, right = right, left
@@ -447,7 +461,9 @@ def svds(
 # -- one way into the engine -------------------------------------------------------------------------------------------
 
 
-def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), warn=True, **fixed) -> dict:
+def _run(
+    solve: str, op: Operator, plan: Plan, verify, seed, callback, *, precision="exact", start=(), warn=True
+) -> dict:
     """Runs `plan`, turns what the engine reports into warnings, and returns its dict."""
     arguments = dict(
         method=plan.method,
@@ -462,9 +478,12 @@ def _run(solve, op: Operator, plan: Plan, verify, seed, callback, *, start=(), w
         start=start,
         callback=_for_engine(check_callback(callback)),
     )
-    arguments.update(fixed)
+    if check_choice(precision, "precision", ("exact", "tf32")) == "tf32":
+        if op.device != "cuda":
+            raise ValueError("precision: got 'tf32'; allowed: 'exact', the CPU has no other")
+        arguments["tf32"] = True
     try:
-        answer = solve(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+        answer = getattr(_device.engine(op.device), solve)(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
     except ValueError:  # a product with NaN or inf in it: say which entry it comes from
         require_finite(op)
         raise
@@ -494,6 +513,16 @@ def _warn(answer: dict, plan: Plan) -> None:
         warnings.warn(text, ClusterWarning, stacklevel=4)
 
 
+def _on_cpu(op: Operator, argument: str) -> Operator:
+    if op.device != "cpu":
+        raise TypeError(f"{argument}: got one on a CUDA device; allowed: arrays and operators on the CPU (use ec.svd)")
+    return op
+
+
+def _placed(op: Operator, device) -> Operator:
+    return op if device is None else op.to(device)
+
+
 def _for_engine(callback):
     if callback is None:
         return None
@@ -506,7 +535,7 @@ def _for_engine(callback):
 
 def _as_svd(answer: dict, dtype, like) -> SvdResult:
     s = answer["values"].astype(dtype, copy=False)
-    result = SvdResult(like(answer["left"]), like(s), like(answer["right"].T))
+    result = SvdResult(like(answer["left"]), like(s), like(answer["right"]).T)
     return result._certify(answer)
 
 
@@ -520,9 +549,9 @@ def _power(op: Operator, k: int, block: int, n_iter: int, seed: int) -> dict:
     small, blocks = min(op.shape), n_iter + 2
     if block >= small:
         plan = choose(op, k, symmetric=False, method="full")
-        return _run(_core.svd, op, plan, True, seed, None, warn=False)
+        return _run("svd", op, plan, True, seed, None, warn=False)
     kept = (blocks + 1) * block + 2 * min(block, 16) <= small
-    return _core.svd(
+    return _device.engine(op.device).svd(
         op._engine, k, method="krylov" if kept else "subspace", tol=1e-3, block_size=block,
         max_sweeps=blocks - 1 if kept else blocks, verify=False, keep_sweeps=True, seed=seed,
     )  # fmt: skip
@@ -593,6 +622,11 @@ def _symmetric(a, method):
         if not is_rpcholesky(method):  # which takes no such operators: refused later, without a product
             _probe_symmetry(op, 0)
         return op
+    if _device.is_on_device(a) or _device.is_on_device(getattr(a, "indptr", None)):
+        op = as_operator(a, "a", symmetric=True)
+        _check_square(op)
+        _probe_symmetry(op, 0)
+        return op
     array = real_array(a, "a", 2)
     _check_square(array)
     _check_entries(array)
@@ -632,10 +666,10 @@ def _probe_symmetry(op: Operator, seed) -> None:
     """x^T A y against y^T A x for random x, y: equal up to the rounding of one product, eps ||A y|| sqrt(n), which is
     random to x: its length does not matter."""
     n = op.shape[0]
-    X = np.ascontiguousarray(_core.gaussian(check_seed(seed) ^ 0x5EED, n, 2, dtype=op.dtype.name))
-    Y = op._engine.matmat(X).astype(np.float64)
+    block = _device.engine(op.device).gaussian(check_seed(seed) ^ 0x5EED, n, 2, dtype=op.dtype.name)
+    X, Y = (_device.on_host(part).astype(np.float64) for part in (block, op._engine.matmat(block)))
     Y /= np.abs(Y).max(initial=0.0) or 1.0  # norms beyond 1e154 overflow
-    G = X.T.astype(np.float64) @ Y
+    G = X.T @ Y
     if abs(G[0, 1] - G[1, 0]) > 30 * float(np.finfo(op.dtype).eps) * math.sqrt(n) * float(np.linalg.norm(Y)):
         raise ValueError(
             f"a: not symmetric, x^T A y = {G[0, 1]:g} and y^T A x = {G[1, 0]:g} (relative to A) for random x and y; "

@@ -100,7 +100,7 @@ class SvdResult(_Svd, _Certificate):
     """U (n, k), s (k,) descending, Vh (k, m); unpacks as `U, s, Vh` and carries its certificate."""
 
     def __repr__(self):
-        return f"<SvdResult {self.U.shape[0]}x{self.Vh.shape[1]}, k = {len(self.s)}: {self._summary()}>"
+        return f"<SvdResult {self.U.shape[0]}x{self.Vh.shape[1]}, k = {self.s.shape[0]}: {self._summary()}>"
 
 
 class _Eigh(typing.NamedTuple):
@@ -112,4 +112,4 @@ class EighResult(_Eigh, _Certificate):
     """w (k,) descending, V (n, k); unpacks as `w, V` and carries its certificate."""
 
     def __repr__(self):
-        return f"<EighResult n = {self.V.shape[0]}, k = {len(self.w)}: {self._summary()}>"
+        return f"<EighResult n = {self.V.shape[0]}, k = {self.w.shape[0]}: {self._summary()}>"

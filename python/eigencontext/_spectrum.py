@@ -7,7 +7,7 @@ import os
 import tempfile
 import warnings
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -224,6 +224,8 @@ def spectrum(
     max_memory: int | None = None,
     seed: int = 0,
     callback: Callback | None = None,
+    device: Literal["cpu", "cuda"] | None = None,
+    precision: Literal["exact", "tf32"] = "exact",
 ) -> Spectrum:
     """The top k singular values and functions of a context, without the trivial pair.
 
@@ -234,8 +236,10 @@ def spectrum(
     k : int, optional
         At most min(n, m) - 1 exist (teacher, targets: min(n - 1, d)); asking for more warns and gives those. By default
         128, or all if there are fewer.
-    tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback
+    tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback, precision
         As in `ec.svd`.
+    device : {None, "cpu", "cuda"}
+        "cuda" copies the arrays of the context to the device and solves there; the result is on the CPU.
 
     Returns
     -------
@@ -277,6 +281,8 @@ def spectrum(
             max_memory=max_memory,
             seed=seed,
             callback=callback,
+            device=device,
+            precision=precision,
         )
     if isinstance(ctx, SignedKernel):
         spec = _of_signed_kernel(ctx, result, asked, seed)

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from . import _core
+from . import _device
 from ._arguments import (
     available_memory,
     check_choice,
@@ -54,12 +54,15 @@ class Operator(LinearOperator):
     dtype : float32 or float64
     symmetric : bool
         Whether it is known to equal its transpose.
+    device : "cpu" or "cuda"
+        Where its arrays are, and the blocks that it multiplies.
     """
 
     def __init__(self, recipe: str, arguments: tuple, dtype, symmetric: bool | None = None):
         dtype = np.dtype(dtype)
         self._recipe = (recipe, arguments, dtype, symmetric)
-        self._engine = _BUILDERS[recipe](dtype, *arguments)
+        self.device = _device_of(recipe, arguments)
+        self._engine = _BUILDERS[recipe](_device.engine(self.device), dtype, *arguments)
         n, m = self._engine.shape
         super().__init__(dtype, (int(n), int(m)))
         self.symmetric = bool(self._engine.symmetric if symmetric is None else symmetric)
@@ -89,6 +92,38 @@ class Operator(LinearOperator):
             other.bandwidth = self.bandwidth
         return other
 
+    def to(self, device: str) -> Operator:
+        """The same operator on "cpu" or "cuda"; arrays are copied to the device, never back."""
+        if check_choice(device, "device", _device.DEVICES) == self.device:
+            return self
+        if device == "cpu":
+            raise ValueError("device: got 'cpu' for an operator on a CUDA device; allowed: 'cuda'")
+        recipe, arguments, dtype, symmetric = self._recipe
+        if recipe in _ON_CPU:
+            what = "functions" if recipe == "callback" else "a sampled context"
+            raise ValueError(
+                f"device: got 'cuda' for an operator of {what}; allowed: dense, sparse and kernel operators"
+            )
+
+        def moved(part):
+            if isinstance(part, Operator):
+                return part.to(device)
+            if isinstance(part, tuple):
+                return tuple(moved(item) for item in part)
+            stored = recipe in ("dense", "csr", "pairwise") and isinstance(part, np.ndarray)
+            return _device.Moved(part) if stored else part
+
+        return Operator(recipe, tuple(moved(argument) for argument in arguments), dtype, symmetric)
+
+    def output(self, a: Any = None) -> Callable[[Any], Any]:
+        """How results of the engine become arrays of the kind of `a`, or of the operator's own arrays on a device."""
+        if self.device == "cpu":
+            return output_like(a)
+        recipe, arguments, _, _ = self._recipe
+        if recipe in ("dense", "csr", "pairwise"):
+            return _device.output_like(next(array for array in arguments if _device.is_on_device(array)))
+        return next(_parts(self)).output()
+
     def cost(self, b: int = 1) -> dict:
         """Flops, bytes of the operator's data and bytes of workspace of one product with `b` vectors."""
         return self._engine.cost(check_integer(b, "b", 1))
@@ -96,19 +131,41 @@ class Operator(LinearOperator):
     # -- products give the kind of array that comes in
 
     def dot(self, x):
+        if _device.is_on_device(x):
+            return self._on_device(x, False)
         return output_like(x)(super().dot(numpy_of(x, "x")))
 
     def matvec(self, x):
+        if _device.is_on_device(x):
+            return self._on_device(x, False)
         return output_like(x)(super().matvec(numpy_of(x, "x")))
 
     def rmatvec(self, x):
+        if _device.is_on_device(x):
+            return self._on_device(x, True)
         return output_like(x)(super().rmatvec(numpy_of(x, "x")))
 
     def matmat(self, X):
+        if _device.is_on_device(X):
+            return self._on_device(X, False)
         return output_like(X)(super().matmat(numpy_of(X, "X")))
 
     def rmatmat(self, X):
+        if _device.is_on_device(X):
+            return self._on_device(X, True)
         return output_like(X)(super().rmatmat(numpy_of(X, "X")))
+
+    def _on_device(self, X, transposed: bool):
+        _device.one_device({self.device, "cuda"}, "a product")
+        X = _device.converted(_device.matrix(X, "X"), self.dtype)
+        multiply = self._engine.rmatmat if transposed else self._engine.matmat
+        return _device.output_like(X)(multiply(X))
+
+    def on_host(self, X: np.ndarray, transposed: bool = False) -> np.ndarray:
+        """The product with a block of NumPy and as one, wherever the operator is."""
+        if self.device == "cpu":
+            return self.rmatmat(X) if transposed else self.matmat(X)
+        return self._on_device(_device.Moved(np.ascontiguousarray(X, dtype=self.dtype)), transposed)
 
     # -- LinearOperator's methods check shapes and end here
 
@@ -125,6 +182,7 @@ class Operator(LinearOperator):
         return self._rmatmat(np.reshape(x, (-1, 1)))[:, 0]
 
     def _product(self, multiply, X, rows):
+        _device.one_device({self.device, "cpu"}, "a product")
         X = np.asarray(X)
         if X.dtype.kind == "c":
             return self._product(multiply, X.real, rows) + 1j * self._product(multiply, X.imag, rows)
@@ -205,6 +263,11 @@ def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = Fa
         return a
     if hasattr(a, "operator") and hasattr(a, "conditional"):
         raise TypeError(f"{argument}: got a context; use ec.spectrum(ctx, k), or pass ctx.operator for its matrix")
+    if _device.is_on_device(a):
+        a = _device.matrix(a, argument)
+        return Operator("dense", (a, symmetric), _device.dtype_of(a))
+    if _device.is_on_device(getattr(a, "indptr", None)):
+        return _sparse_on_device(a, argument, symmetric)
     if is_sparse(a):
         return sparse(a, argument, symmetric=symmetric, max_memory=max_memory)
     if isinstance(a, LinearOperator) or (hasattr(a, "matmat") and hasattr(a, "shape")):
@@ -220,7 +283,7 @@ def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None, finite
 
 def require_finite(op: Operator, argument: str = "a") -> None:
     """ValueError naming the first NaN or inf of a dense operator's array."""
-    if op._recipe[0] == "dense":
+    if op._recipe[0] == "dense" and op.device == "cpu":
         check_finite(op._recipe[1][0], argument)
 
 
@@ -238,9 +301,22 @@ def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, 
     return Operator("csr", (C.indptr, C.indices, C.data, C.shape, copy, symmetric), C.dtype)
 
 
+def _sparse_on_device(C, argument: str, symmetric: bool) -> Operator:
+    """The operator of a CSR matrix whose three arrays are on the device (cupyx.scipy.sparse)."""
+    if getattr(C, "format", "csr") != "csr":
+        raise TypeError(f"{argument}: got format {C.format!r} on a CUDA device; allowed there: 'csr' (use .tocsr())")
+    dtype = _device.dtype_of(C.data)
+    if dtype not in (np.float32, np.float64):
+        raise TypeError(f"{argument}: got dtype {dtype} on a CUDA device; allowed there: float32, float64")
+    if not _device.engine("cuda").all_finite(C.data):
+        raise ValueError(f"{argument}: contains NaN or inf; allowed: finite numbers")
+    return Operator("csr", (C.indptr, C.indices, C.data, tuple(C.shape), True, symmetric), dtype)
+
+
 def pairwise(X, A, kernel: str, bandwidth: float = 1.0, degree: int = 3, coef0: float = 1.0) -> Operator:
     """The operator k(x_i, a_j) of arrays that are checked already; A=None is A = X, the symmetric operator."""
-    dtype = X.dtype if A is None else np.result_type(X.dtype, A.dtype)
+    dtypes = [_device.dtype_of(x) if _device.is_on_device(x) else x.dtype for x in (X, A) if x is not None]
+    dtype = np.result_type(*dtypes)
     return Operator("pairwise", (X, A, kernel, float(bandwidth), int(degree), float(coef0)), dtype)
 
 
@@ -321,7 +397,7 @@ _TILED = {"pairwise": 6, "gaussian": 5, "matches": 5, "agreement": 5}
 def tile_bytes(op: Operator) -> int:
     """Bytes of all the tiles below `op`: what its parts of the tile engine would take if they were stored."""
     own = 0
-    if op._recipe[0] in _TILED:
+    if op._recipe[0] in _TILED and op.device == "cpu":
         n, m = op.shape
         own = (n * (n + 512) // 2 if op.symmetric else n * m) * op.dtype.itemsize
     return own + sum(tile_bytes(part) for part in _parts(op))
@@ -425,6 +501,8 @@ def kernel_arguments(X, A, kernel, bandwidth, degree=3, coef0=1.0, *, seed: int 
     check_choice(kernel, "kernel", KERNELS)
     if isinstance(A, str):
         raise TypeError(f"A: got {A!r}; allowed: points, or None for X itself (a kernel is named by kernel={A!r})")
+    if _device.is_on_device(X) or _device.is_on_device(A):
+        return _kernel_arguments_on_device(X, A, kernel, bandwidth, degree, coef0, seed)
     X = real_array(X, "X", 2)
     if A is not None:
         A = real_array(A, "A", 2)
@@ -435,6 +513,29 @@ def kernel_arguments(X, A, kernel, bandwidth, degree=3, coef0=1.0, *, seed: int 
     degree = check_integer(degree, "degree", 1)
     coef0 = check_number(coef0, "coef0")
     return X, A, check_bandwidth(bandwidth, X, kernel, seed), degree, coef0
+
+
+def _kernel_arguments_on_device(X, A, kernel, bandwidth, degree, coef0, seed):
+    given = [a for a in (X, A) if a is not None]
+    _device.one_device({"cuda" if _device.is_on_device(a) else "cpu" for a in given}, "X, A")
+    X, A = _device.matrix(X, "X"), None if A is None else _device.matrix(A, "A")
+    if A is not None:
+        columns, wanted = _device.shape_of(A)[1], _device.shape_of(X)[1]
+        if columns != wanted:
+            raise ValueError(f"A: got {columns} columns; allowed: {wanted}, as X has")
+        dtype = np.result_type(_device.dtype_of(X), _device.dtype_of(A))
+        X, A = _device.converted(X, dtype), _device.converted(A, dtype)
+    looked_at = X
+    if isinstance(bandwidth, str):  # the median of a few rows
+        looked_at = _device.on_host(_device.engine("cuda").rows(X, _median_rows(_device.shape_of(X)[0], seed).tolist()))
+    degree, coef0 = check_integer(degree, "degree", 1), check_number(coef0, "coef0")
+    return X, A, check_bandwidth(bandwidth, looked_at, kernel, seed), degree, coef0
+
+
+def _median_rows(n: int, seed: int) -> np.ndarray:
+    if n <= MEDIAN_ROWS:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, MEDIAN_ROWS, replace=False))
 
 
 def check_bandwidth(bandwidth, X, kernel: str, seed: int = 0) -> float | None:
@@ -455,9 +556,7 @@ def median_bandwidth(X, kernel: str, seed: int = 0) -> float:
     n = X.shape[0]
     if n < 2:
         raise ValueError("bandwidth: 'median' needs at least two rows; give a number > 0")
-    if n > MEDIAN_ROWS:
-        rows = np.sort(np.random.default_rng(seed).choice(n, MEDIAN_ROWS, replace=False))
-        X = X[rows]
+    X = X[_median_rows(n, seed)]
     from scipy.spatial.distance import pdist
 
     h = float(np.median(pdist(np.asarray(X, np.float64), "cityblock" if kernel == "laplacian" else "euclidean")))
@@ -474,13 +573,13 @@ def _centered(K: Operator) -> Operator:
     """
     n, m = K.shape
     exact = K.astype(np.float64)  # means in float64: their error would not average out
-    r = (exact @ np.ones(m)) / m
+    r = exact.on_host(np.ones((m, 1)))[:, 0] / m
     if K.symmetric:
         d = r - r.mean() / 2
         t = math.sqrt(max(np.abs(d).max(), np.finfo(float).tiny))
         u, v = (t + d / t) / math.sqrt(2), (t - d / t) / math.sqrt(2)
         return deflated(deflated(K, u, u), -v, v)
-    c = exact.rmatvec(np.ones(n)) / n
+    c = exact.on_host(np.ones((n, 1)), transposed=True)[:, 0] / n
     return deflated(deflated(K, np.ones(n), c), r - r.mean(), np.ones(m))
 
 
@@ -491,6 +590,8 @@ class _Products:
         self.a, self.shape, self.dtype, self.argument, self.symmetric = a, shape, dtype, argument, symmetric
 
     def matmat(self, X):
+        if _device.is_on_device(X):
+            return self._on_device(X, False)
         return self._checked(self.a.matmat(X), (self.shape[0], X.shape[1]), "matmat")
 
     def rmatmat(self, Y):
@@ -546,38 +647,55 @@ def _from_products(a, argument: str, symmetric: bool) -> Operator:
 # -- how each kind is built in the engine; children are converted to the dtype of the whole ----------------------------
 
 
-def _build_dense(dtype, a, symmetric):
-    return _core.dense(a.astype(dtype, copy=False), symmetric=symmetric)
+def _build_dense(core, dtype, a, symmetric):
+    return core.dense(_device.converted(a, dtype), symmetric=symmetric)
 
 
-def _build_csr(dtype, indptr, indices, data, shape, transpose_copy, symmetric):
-    data = data.astype(dtype, copy=False)
-    return _core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
+def _build_csr(core, dtype, indptr, indices, data, shape, transpose_copy, symmetric):
+    data = _device.converted(data, dtype)
+    return core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
 
 
-def _build_pairwise(dtype, X, A, kernel, bandwidth, degree, coef0, keep=0):
-    A = None if A is None else A.astype(dtype, copy=False)
-    return _core.pairwise(X.astype(dtype, copy=False), A, kernel, bandwidth, degree, coef0, keep)
+def _build_pairwise(core, dtype, X, A, kernel, bandwidth, degree, coef0, keep=0):
+    A = None if A is None else _device.converted(A, dtype)
+    return core.pairwise(_device.converted(X, dtype), A, kernel, bandwidth, degree, coef0, keep)
 
 
-def _build_gaussian(dtype, X, A, sigma, rows, columns, keep=0):
-    build = _core.gaussian32 if dtype == np.float32 else _core.gaussian64
+def _build_gaussian(core, dtype, X, A, sigma, rows, columns, keep=0):
+    build = core.gaussian32 if dtype == np.float32 else core.gaussian64
     return build(X.astype(dtype, copy=False), A.astype(dtype, copy=False), sigma, rows, columns, keep)
 
 
-def _build_matches(dtype, X, A, weights, rows, columns, keep=0):
-    build = _core.matches32 if dtype == np.float32 else _core.matches64
+def _build_matches(core, dtype, X, A, weights, rows, columns, keep=0):
+    build = core.matches32 if dtype == np.float32 else core.matches64
     return build(X, A, weights, rows, columns, keep)
 
 
-def _build_agreement(dtype, X, A, visible, rows, columns, keep=0):
-    build = _core.agreement32 if dtype == np.float32 else _core.agreement64
+def _build_agreement(core, dtype, X, A, visible, rows, columns, keep=0):
+    build = core.agreement32 if dtype == np.float32 else core.agreement64
     return build(X, A, visible, rows, columns, keep)
 
 
-def _build_callback(dtype, a, shape, argument, symmetric):
+def _build_callback(core, dtype, a, shape, argument, symmetric):
     calls = _Products(a, shape, dtype, argument, symmetric)
-    return _core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
+    return core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
+
+
+#: what has no CUDA engine
+_ON_CPU = ("callback", "gaussian", "matches", "agreement")
+
+
+def _device_of(recipe, arguments) -> str:
+    """Where an operator's arrays or parts are; ValueError where they are not all on one device."""
+    parts = [item for argument in arguments for item in (argument if isinstance(argument, tuple) else (argument,))]
+    if recipe in _ON_CPU:
+        return "cpu"
+    if recipe in ("dense", "csr", "pairwise"):
+        arrays = [part for part in parts if isinstance(part, np.ndarray) or _device.is_on_device(part)]
+        devices = {"cpu" if isinstance(array, np.ndarray) else "cuda" for array in arrays}
+    else:
+        devices = {part.device for part in parts if isinstance(part, Operator)}
+    return _device.one_device(devices, recipe)
 
 
 def _engine(op, dtype):
@@ -592,12 +710,12 @@ _BUILDERS: dict[str, Callable[..., Any]] = {
     "matches": _build_matches,
     "agreement": _build_agreement,
     "callback": _build_callback,
-    "scaled": lambda dtype, op, left, right: _core.scaled(_engine(op, dtype), left, right),
-    "deflated": lambda dtype, op, u, v: _core.deflated(_engine(op, dtype), u, v),
-    "product": lambda dtype, left, right: _core.product(_engine(left, dtype), _engine(right, dtype)),
-    "stacked": lambda dtype, ops, axis: _core.stacked([_engine(op, dtype) for op in ops], axis),
-    "weighted_sum": lambda dtype, ops, weights: _core.weighted_sum([_engine(op, dtype) for op in ops], list(weights)),
-    "transposed": lambda dtype, op: _core.transposed(_engine(op, dtype)),
+    "scaled": lambda core, dtype, op, left, right: core.scaled(_engine(op, dtype), left, right),
+    "deflated": lambda core, dtype, op, u, v: core.deflated(_engine(op, dtype), u, v),
+    "product": lambda core, dtype, left, right: core.product(_engine(left, dtype), _engine(right, dtype)),
+    "stacked": lambda core, dtype, ops, axis: core.stacked([_engine(op, dtype) for op in ops], axis),
+    "weighted_sum": lambda core, dtype, ops, w: core.weighted_sum([_engine(op, dtype) for op in ops], list(w)),
+    "transposed": lambda core, dtype, op: core.transposed(_engine(op, dtype)),
 }
 
 

@@ -1,0 +1,139 @@
+// The CUDA backend: the members of Cpu that operators and the solver ask for, on blocks in device memory. See cpu.hpp
+// for what each of them does; `double*` arguments that are small matrices are on the host, vectors as long as a block
+// (`w`) on the device.
+#pragma once
+
+#include <cstdint>
+
+#include "backend/cpu/cpu.hpp"
+#include "backend/cuda/memory.hpp"
+#include "base/views.hpp"
+
+namespace eigencontext {
+
+struct Cuda {
+  template <class T>
+  using Array = cuda::Array<T>;
+  template <class T>
+  using Memory = cuda::Memory<T>;
+
+  template <class T>
+  static void to_host(Block<const T> X, double* A);
+  template <class T>
+  static void from_host(const double* A, Block<T> X);
+
+  template <class T>
+  static void fill_gaussian(Block<T> X, std::uint64_t seed, Index row0 = 0, Index col0 = 0);
+  template <class T>
+  static void gram(Block<const T> X, Block<const T> Y, double* G);
+  template <class T>
+  static void update(double alpha, Block<const T> X, const double* C, double beta, Block<T> Y);
+  template <class T>
+  static bool subtract(Block<const T> V, const double* C, Block<T> X, const double* S, double* VtX, double* XtX);
+  template <class T>
+  static void multiply_right(Block<T> X, const double* C);
+  template <class T>
+  static void add(double alpha, Block<const T> X, double beta, Block<T> Y);
+  template <class T>
+  static void scale_rows(const double* w, Block<const T> X, Block<T> Y);
+  template <class T>
+  static void scale_columns(const double* w, Block<T> Y);
+  template <class T>
+  static void subtract_row_squares(Block<const T> X, double* d);
+  template <class T>
+  static void gather_rows(Block<const T> X, const Index* rows, Index count, double* out);
+  template <class T>
+  static void column_squares(Block<const T> X, double* sums);
+  template <class T>
+  static void leading_signs(Block<const T> X, double* signs);
+  template <class T>
+  static bool all_finite(MatrixView<const T> A);
+  template <class T>
+  static void gather(MatrixView<const T> A, const Index* rows, const Index* columns, Block<T> Y);
+  template <class T>
+  static void diagonal(MatrixView<const T> A, double* d);
+  template <class T>
+  static void tall_qr(Block<T> X, double* R);
+  template <class T>
+  static void exp(T* x, Index n);
+
+  template <class T>
+  static void multiply(MatrixView<const T> A, Block<const T> X, Block<T> Y);
+  template <class T>
+  static void multiply_transposed(MatrixView<const T> A, Block<const T> Y, Block<T> Z);
+  template <class T>
+  static void multiply_fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z);
+
+  // A transposed copy is always kept: scattering would add in an order that nobody knows.
+  static constexpr bool csr_scatters = false;
+  template <class T, class Int>
+  static Cpu::CsrFaults csr_check(CsrView<T, Int> A, Index capacity);
+  template <class T, class Int>
+  static void csr_multiply(CsrView<T, Int> A, Block<const T> X, Block<T> Y);
+  template <class T, class Int>
+  static void csr_transpose(CsrView<T, Int> A, Index bands, Int* offsets, Int* indices, T* values);
+  template <class T, class Int>
+  static Index csr_bands(CsrView<T, Int>) {
+    return 1;
+  }
+};
+
+// What kernel operators ask for beside: points packed in the precision S of their scores, and tiles of entries.
+namespace cuda {
+
+// The side of a square tile of entries: one in float32 takes 16 MiB and stays in the L2 cache (A100: 40, H100: 50 MiB)
+// from the product that makes it to the one that uses it.
+#ifndef EIGENCONTEXT_CUDA_TILE
+#define EIGENCONTEXT_CUDA_TILE 2048
+#endif
+inline constexpr Index tile_side = EIGENCONTEXT_CUDA_TILE;
+
+// means (X.cols x 1).
+template <class T>
+Array<double> column_means(MatrixView<const T> X);
+// sum_f (scale (x_if - centre_f))^2, centre (X.cols, on the device) may be null.
+template <class T>
+Array<double> row_squares(MatrixView<const T> X, const double* centre, double scale);
+// 1 / |x_i|, 0 for a zero vector; safe for values whose squares leave float64's range.
+template <class T>
+Array<double> inverse_row_norms(MatrixView<const T> X);
+// out(i, f) = scale rows[i] (x_if - centre_f), computed in float64; centre and rows may be null.
+template <class S, class T>
+void pack_points(MatrixView<const T> X, const double* centre, double scale, const double* rows, Block<S> out);
+
+// C = alpha A B^T.
+template <class S>
+void tile_scores(S alpha, Block<const S> A, Block<const S> B, Block<S> C);
+// Y = A X + beta Y and Z = A^T Y + beta Z for a tile.
+template <class T>
+void tile_multiply(Block<const T> A, Block<const T> X, T beta, Block<T> Y);
+template <class T>
+void tile_multiply_transposed(Block<const T> A, Block<const T> Y, T beta, Block<T> Z);
+
+// K(i, j) = exp(min(0, K(i, j) + r[i] + c[j])).
+template <class S>
+void map_rbf(const S* r, const S* c, Block<S> K);
+// K(i, j) = min(1, max(0, K(i, j) + 1/2)).
+template <class S>
+void map_cosine(Block<S> K);
+// K(i, j) = max(0, K(i, j) + shift)^degree.
+template <class S>
+void map_power(S shift, int degree, Block<S> K);
+// K(i, j) = exp(scale sum_f |a_if - b_jf|), or of the squares.
+template <class S>
+void exp_distances(bool squared, S scale, Block<const S> A, Block<const S> B, Block<S> K);
+// The lower triangle from the upper one; K(i, i) = own[i], unless null.
+template <class S>
+void make_symmetric(const double* own, Block<S> K);
+// Y(i, j) = own[columns[j]] where rows[i] == columns[j]; rows null: i itself. The indices are on the host.
+template <class T>
+void set_own(const double* own, const Index* rows, const Index* columns, Block<T> Y);
+// out[i] = alpha x[i], rounded.
+template <class S>
+void round_vector(double alpha, Block<const double> x, S* out);
+// Y = X, rounded.
+template <class S, class T>
+void convert(Block<const S> X, Block<T> Y);
+
+}  // namespace cuda
+}  // namespace eigencontext

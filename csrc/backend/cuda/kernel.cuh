@@ -1,0 +1,22 @@
+// For the sources that hold kernels.
+#pragma once
+
+#include "backend/cuda/runtime.cuh"
+
+// Dynamic shared memory of a block; launch() says how much.
+extern __shared__ double eigencontext_shared[];
+
+namespace eigencontext::cuda {
+
+template <class T>
+__device__ inline T* shared_memory() {
+  return reinterpret_cast<T*>(eigencontext_shared);
+}
+
+// The rows and columns of over()'s threads.
+__device__ inline Index first_row() { return Index{blockIdx.y} * blockDim.y + threadIdx.y; }
+__device__ inline Index row_step() { return Index{gridDim.y} * blockDim.y; }
+__device__ inline Index first_col() { return Index{blockIdx.x} * blockDim.x + threadIdx.x; }
+__device__ inline Index col_step() { return Index{gridDim.x} * blockDim.x; }
+
+}  // namespace eigencontext::cuda

@@ -1,0 +1,124 @@
+// The engine on a CUDA device: the names of _core, on device arrays.
+#include <numeric>
+#include <utility>
+
+#include "bindings/arrays.hpp"
+
+namespace py = pybind11;
+using namespace eigencontext;
+
+namespace eigencontext::bindings {
+namespace {
+
+py::tuple shape_of(const DeviceArray& a) {
+  if (a.axes == 1) return py::make_tuple(a.shape[0]);
+  return py::make_tuple(a.shape[0], a.shape[1]);
+}
+
+py::dict interface_of(const DeviceArray& a) {
+  py::dict d;
+  d["shape"] = shape_of(a);
+  d["typestr"] = a.type;
+  d["data"] = py::make_tuple(reinterpret_cast<std::uintptr_t>(a.memory->data()), false);
+  const Index row = a.shape[a.transposed ? 0 : 1] * a.item_size();
+  if (a.axes == 1)
+    d["strides"] = py::make_tuple(a.item_size());
+  else if (a.transposed)
+    d["strides"] = py::make_tuple(a.item_size(), row);
+  else
+    d["strides"] = py::make_tuple(row, a.item_size());
+  d["version"] = 3;
+  d["stream"] = 2;  // of the thread that asks: what made the array is complete, or was asked of that stream
+  return d;
+}
+
+py::array to_host(const DeviceArray& a) {
+  const Index rows = a.shape[a.transposed ? 1 : 0], cols = a.shape[a.transposed ? 0 : 1];
+  py::array out(py::dtype(a.type), std::vector<py::ssize_t>{rows, cols});
+  a.memory->to_host(static_cast<unsigned char*>(out.mutable_data()));
+  if (a.axes == 1) return out.attr("ravel")();
+  return a.transposed ? py::array(out.attr("T")) : out;
+}
+
+// Rows of A.
+template <class T>
+RowMajorArray<T> rows_of(const AnyArray<T>& A, const std::vector<Index>& rows) {
+  std::vector<Index> columns(static_cast<std::size_t>(A.shape(1)));
+  std::iota(columns.begin(), columns.end(), Index{0});
+  RowMajorArray<T> out = new_array<T>(static_cast<Index>(rows.size()), A.shape(1));
+  Cuda::gather<T>(matrix_view(A), rows.data(), columns.data(), writable_block(out));
+  return out;
+}
+
+template <class S, class T>
+py::object converted_to(const AnyArray<T>& A) {
+  RowMajorArray<S> out = new_array<S>(A.shape(0), A.shape(1));
+  cuda::pack_points<S, T>({A.data(), A.shape(0), A.shape(1), A.stride(0), A.stride(1)}, nullptr, 1, nullptr,
+                          writable_block(out));
+  return out;
+}
+
+template <class T>
+void bind_typed(py::module_& m) {
+  m.def("all_finite", [](const AnyArray<T>& A) {
+    return Cuda::all_finite<T>({A.data(), A.shape(0), A.shape(1), A.stride(0), A.stride(1)});
+  });
+  m.def("rows", &rows_of<T>);
+  m.def("converted", [](const AnyArray<T>& A, const std::string& dtype) {
+    return dtype == "float32" ? converted_to<float, T>(A) : converted_to<double, T>(A);
+  });
+}
+
+DeviceArray from_host(const py::array& a) {
+  const py::array packed = py::array::ensure(a, py::array::c_style);
+  if (!packed || packed.ndim() < 1 || packed.ndim() > 2) throw py::type_error("expected an array of one or two axes");
+  const std::string kind(1, packed.dtype().kind());
+  const Index cols = packed.ndim() == 2 ? packed.shape(1) : 1;
+  auto memory =
+      cuda::Memory<unsigned char>::from_host(static_cast<const unsigned char*>(packed.data()), packed.nbytes());
+  return {std::make_shared<cuda::Memory<unsigned char>>(std::move(memory)),
+          {packed.shape(0), cols},
+          "<" + kind + std::to_string(packed.itemsize()),
+          false,
+          packed.ndim()};
+}
+
+}  // namespace
+
+void bind_arrays(py::module_& m) {
+  py::class_<DeviceArray>(m, "DeviceArray", py::module_local())
+      .def_property_readonly("__cuda_array_interface__", &interface_of)
+      .def_property_readonly("shape", &shape_of)
+      .def_property_readonly("dtype", [](const DeviceArray& a) { return py::dtype(a.type); })
+      .def_property_readonly(
+          "T",
+          [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
+      .def("get", &to_host, "The array as NumPy's.");
+  m.def("to_device", &from_host, py::arg("a"));
+  bind_typed<float>(m);
+  bind_typed<double>(m);
+  m.def("unavailable", &cuda::unavailable);
+  m.def("synchronize", &cuda::synchronize);
+  m.def("device_name", &cuda::device_name);
+}
+
+}  // namespace eigencontext::bindings
+
+#ifdef EIGENCONTEXT_CUDA_EMULATION
+void bind_emulation(py::module_& m);
+#define EIGENCONTEXT_CUDA_MODULE _cuda_emulated
+#else
+#define EIGENCONTEXT_CUDA_MODULE _cuda
+#endif
+
+PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
+  m.doc() = "The engine of eigencontext on a CUDA device. Arguments are checked by the Python package, not here.";
+  bindings::translate_exceptions();
+  bindings::bind_arrays(m);
+  bindings::bind_operators(m);
+  bindings::bind_spectrum(m);
+  bindings::bind_primitives(m);
+#ifdef EIGENCONTEXT_CUDA_EMULATION
+  bind_emulation(m);
+#endif
+}

@@ -1,0 +1,30 @@
+import os
+
+import pytest
+
+
+@pytest.fixture(autouse=True, scope="session")
+def reports_are_seen(request):
+    """A fault ends the process: its report goes around pytest's capture."""
+    from emulated import core
+
+    with request.config.pluginmanager.getplugin("capturemanager").global_and_fixture_disabled():
+        core.emulation.report = os.dup(2)
+
+
+@pytest.fixture(autouse=True)
+def settings():
+    """Every test begins with the emulation's own settings and leaves no memory behind."""
+    import gc
+
+    from emulated import core
+
+    control = core.emulation
+    before = {name: getattr(control, name) for name in ("order", "poison", "memory", "driver", "devices", "capability")}
+    gc.collect()
+    count, _ = core.live()
+    yield control
+    for name, value in before.items():
+        setattr(control, name, value)
+    gc.collect()
+    assert core.live()[0] <= count, "device memory that nobody owns"

@@ -1,0 +1,27 @@
+// What tests ask of the emulation.
+#pragma once
+
+#include <cstddef>
+#include <utility>
+
+namespace emulation {
+
+enum class Order { ascending, descending, shuffled };
+
+struct Settings {
+  Order order = Order::ascending;             // of the threads of a block
+  unsigned char poison = 0xff;                // fills fresh memory
+  std::size_t memory = std::size_t{1} << 32;  // of the device, bytes
+  int driver = 0;                             // what cudaGetDeviceCount returns
+  int devices = 1;
+  int capability = 90;
+  int pending = 0;           // the error that the next synchronisation reports
+  int report = 2;            // the file that faults are written to
+  std::size_t launches = 0;  // counted
+};
+Settings& settings();
+
+// Allocations that live, and their bytes.
+std::pair<std::size_t, std::size_t> live();
+
+}  // namespace emulation

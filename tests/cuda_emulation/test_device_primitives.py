@@ -1,0 +1,155 @@
+"""The primitives of the CUDA backend against the CPU's and against closed forms."""
+
+import numpy as np
+import pytest
+from emulated import core, given
+
+from eigencontext import _core as cpu
+
+DTYPES = [np.float32, np.float64]
+SIZES = [1, 31, 33, 257]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(("m", "row0", "col0"), [(1, 0, 0), (5, 7, 3), (33, 2**33, 2**32 + 1)])
+def test_gaussians_are_those_of_the_host(n, m, row0, col0, dtype):
+    got = core.gaussian(2**40 + 17, n, m, row0, col0, dtype.__name__).get()
+    np.testing.assert_array_equal(got, cpu.gaussian(2**40 + 17, n, m, row0, col0, dtype.__name__))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_exp_within_two_ulps(dtype):
+    x = np.linspace(-80, 80, 10_001).astype(dtype)
+    exact = np.exp(x.astype(np.longdouble))
+    got = core.exp(given(x)).get()[:, 0].astype(np.longdouble)
+    assert np.max(np.abs(got - exact) / np.spacing(exact.astype(dtype)).astype(np.longdouble)) <= 2
+    special = np.array([-np.inf, np.inf, np.nan, 0], dtype)
+    np.testing.assert_array_equal(core.exp(given(special)).get()[:, 0], np.array([0, np.inf, np.nan, 1], dtype))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [*SIZES, 2049])
+@pytest.mark.parametrize(("p", "q"), [(1, 1), (7, 3), (32, 33), (70, 65)])
+def test_gram(n, p, q, dtype):
+    x, y = cpu.gaussian(1, n, p, 0, 0, dtype.__name__), cpu.gaussian(2, n, q, 0, 0, dtype.__name__)
+    wide_x, wide_y = x.astype(np.float64), y.astype(np.float64)
+    on_device = given(x)
+    np.testing.assert_allclose(core.gram(on_device, given(y)), wide_x.T @ wide_y, rtol=0, atol=1e-13 * n)
+    symmetric = core.gram(on_device, on_device)
+    np.testing.assert_allclose(symmetric, wide_x.T @ wide_x, rtol=0, atol=1e-13 * n)
+    np.testing.assert_array_equal(symmetric, symmetric.T)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_gram_of_float32_beyond_its_range(scale):
+    x = cpu.gaussian(1, 300, 6, 0, 0, "float32") * np.float32(scale)
+    wide = x.astype(np.float64)
+    np.testing.assert_allclose(core.gram(given(x), given(x)), wide.T @ wide, rtol=1e-12, atol=1e-12 * scale**2)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", [200, 257])
+@pytest.mark.parametrize(("p", "b"), [(1, 1), (37, 5), (64, 16), (20, 100)])
+def test_subtract(n, p, b, dtype):
+    rng = np.random.default_rng(3)
+    V = np.linalg.qr(rng.standard_normal((n, p))).Q.astype(dtype)
+    X, S, C = rng.standard_normal((n, b)).astype(dtype), rng.standard_normal((b, b)), rng.standard_normal((p, b))
+    wide = X.astype(np.float64) @ S - V.astype(np.float64) @ C
+    trusted, left, cross, own = core.subtract(given(V), C, given(X), S)
+    left = left.get()
+    eps = np.finfo(dtype).eps
+    assert trusted and left.dtype == dtype
+    np.testing.assert_allclose(left, wide, rtol=0, atol=20 * eps * np.abs(wide).max())
+    exact = left.astype(np.float64)
+    np.testing.assert_allclose(cross, V.astype(np.float64).T @ exact, rtol=0, atol=1e-12 * np.abs(wide).max() * n)
+    np.testing.assert_allclose(own, exact.T @ exact, rtol=0, atol=1e-12 * np.abs(wide).max() ** 2 * n)
+    np.testing.assert_array_equal(own, own.T)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_what_is_not_finite_is_found_anywhere(bad, dtype):
+    for n, m in [(1, 1), (31, 33), (257, 3)]:
+        x = np.ones((n, m), dtype)
+        assert core.all_finite(given(x))
+        x[n - 1, m // 2] = bad
+        assert not core.all_finite(given(x))
+
+
+@pytest.mark.parametrize("kernel", ["rbf", "laplacian", "cosine", "polynomial"])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "m"), [(1, 0), (31, 0), (257, 0), (33, 257), (257, 31)])
+def test_kernels_are_those_of_the_host(n, m, kernel, dtype):
+    rng = np.random.default_rng(n + m)
+    X, A = rng.standard_normal((n, 5)).astype(dtype), rng.standard_normal((m, 5)).astype(dtype) if m else None
+    X[0] = 0  # a zero vector has no cosine
+    options = (kernel, 1.3, 3, 0.5)
+    host = cpu.pairwise(X, A, *options)
+    device = core.pairwise(given(X), None if A is None else given(A), *options)
+    wide = cpu.gaussian(5, m or n, 9, 0, 0, dtype.__name__)
+    high = cpu.gaussian(6, n, 9, 0, 0, dtype.__name__)
+    atol = 40 * np.finfo(dtype).eps * np.sqrt(n + m) * 30
+    np.testing.assert_allclose(device.matmat(given(wide)).get(), host.matmat(wide), rtol=0, atol=atol)
+    np.testing.assert_allclose(device.rmatmat(given(high)).get(), host.rmatmat(high), rtol=0, atol=atol)
+    assert device.has_entries == host.has_entries
+    if device.has_entries:
+        columns = [0, n // 2, n - 1]
+        np.testing.assert_allclose(device.entries(None, columns).get(), host.entries(None, columns), rtol=0, atol=atol)
+        np.testing.assert_array_equal(device.diagonal()[0], host.diagonal()[0])
+
+
+@pytest.mark.parametrize("bandwidth", [1e-2, 1e-4, 1e-9])
+def test_kernels_of_points_far_apart_in_units_of_the_bandwidth(bandwidth):
+    """Scores in float64, and then squared differences, take over where float32 cancels."""
+    X = np.random.default_rng(0).standard_normal((100, 3)).astype(np.float32)
+    host = cpu.pairwise(X, None, "rbf", bandwidth, 3, 1.0)
+    device = core.pairwise(given(X), None, "rbf", bandwidth, 3, 1.0)
+    B = np.eye(100, dtype=np.float32)
+    np.testing.assert_allclose(device.matmat(given(B)).get(), host.matmat(B), rtol=0, atol=1e-4)
+
+
+def sparse(n, m, dtype, index, seed=0):
+    rng = np.random.default_rng(seed)
+    dense = rng.standard_normal((n, m)) * (rng.random((n, m)) < 0.2)
+    import scipy.sparse
+
+    csr = scipy.sparse.csr_array(dense.astype(dtype))
+    return csr.indptr.astype(index), csr.indices.astype(index), csr.data, dense.astype(dtype)
+
+
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (31, 33), (33, 257), (257, 31)])
+@pytest.mark.parametrize("b", [1, 3, 16, 33])
+def test_sparse_products(n, m, b, dtype, index):
+    indptr, indices, data, dense = sparse(n, m, dtype, index)
+    op = core.csr(*given(indptr, indices, data), n, m)
+    X, Y = cpu.gaussian(1, m, b, 0, 0, dtype.__name__), cpu.gaussian(2, n, b, 0, 0, dtype.__name__)
+    wide = dense.astype(np.float64)
+    tolerance = dict(rtol=0, atol=4 * np.finfo(dtype).eps * 30)
+    np.testing.assert_allclose(op.matmat(given(X)).get(), wide @ X, **tolerance)
+    np.testing.assert_allclose(op.rmatmat(given(Y)).get(), wide.T @ Y, **tolerance)
+
+
+@pytest.mark.parametrize(
+    ("indptr", "indices", "argument"),
+    [([1, 2, 3], [0, 1, 0], "indptr"), ([0, 2, 1], [0, 1, 0], "indptr"), ([0, 1, 9], [0, 1, 0], "indptr"),
+     ([0, 1, 3], [0, 5, 0], "indices"), ([0, 1, 3], [0, -1, 0], "indices")],
+)  # fmt: skip
+def test_a_sparse_structure_that_is_wrong_is_an_error(indptr, indices, argument):
+    with pytest.raises(ValueError, match=f"^{argument}: "):
+        core.csr(*given(np.array(indptr, np.int32), np.array(indices, np.int32), np.ones(3)), 2, 3)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("n", "m"), [(1, 1), (31, 33), (257, 31)])
+def test_dense_products_with_weights(n, m, dtype):
+    a, x = cpu.gaussian(1, n, m, 0, 0, dtype.__name__), cpu.gaussian(2, m, 5, 0, 0, dtype.__name__)
+    w = np.linspace(0.5, 2, n)
+    op = core.dense(given(a))
+    wide = a.astype(np.float64)
+    atol = 30 * np.finfo(dtype).eps * np.sqrt(n * m) * 4
+    np.testing.assert_allclose(op.matmat(given(x)).get(), wide @ x, rtol=0, atol=atol)
+    np.testing.assert_allclose(op.fused(None, given(x)).get(), wide.T @ (wide @ x), rtol=0, atol=atol)
+    np.testing.assert_allclose(op.fused(w, given(x)).get(), wide.T @ (w[:, None] * (wide @ x)), rtol=0, atol=atol)
