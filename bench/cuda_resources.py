@@ -1,5 +1,6 @@
 """Compiles every CUDA kernel for sm_80 and sm_90 and checks what ptxas reports: no spills, no local memory, no more
-registers than cuda_resources.csv allows (reported by CUDA 13.0, rounded up to the 8 that a warp is given).
+registers than cuda_resources.csv allows (the larger of what CUDA 13.0 and 13.5 report, rounded up to the 8 that a warp
+is given).
 
     python bench/cuda_resources.py            # fails where a kernel needs more, or is not in the table
     python bench/cuda_resources.py --update   # writes the table anew
