@@ -189,7 +189,7 @@ def test_bad_input():
         lagged(x[:, 0])
     with pytest.raises(TypeError, match="null"):
         pairs(x, x, null=1)
-    with pytest.raises(ValueError, match="median distance is 0"):
+    with pytest.raises(ValueError, match="most rows of X are repeated"):
         pairs(np.ones((20, 1)), x)
     coarse = np.repeat([[0.0], [1.0], [2.0]], 30, axis=0)
     with pytest.raises(ValueError, match=r"'effective', but most rows of A are repeated more than n\^0.7 = 23 times"):

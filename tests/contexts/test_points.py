@@ -123,7 +123,7 @@ def test_bad_kernels():
     kernel = ec.contexts.kernel
     with pytest.raises(ValueError, match="bandwidth"):
         kernel(X, bandwidth=0.0)
-    with pytest.raises(ValueError, match="median distance is 0"):
+    with pytest.raises(ValueError, match="median distance in X is 0"):
         kernel(np.ones((5, 2)))
     with pytest.raises(ValueError, match="no bandwidth"):
         kernel(X, kernel="cosine", bandwidth=1.0)

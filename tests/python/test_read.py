@@ -57,8 +57,10 @@ def test_the_ending_or_the_format_says_how_to_read():
 
 def test_options_that_do_not_apply():
     np.save("x.npy", X)
-    assert message("x.npy", drop=["a"]).startswith("--drop: got ['a'] for .npy; allowed: columns of .csv")
-    assert message("x.npy", label="a").startswith("--label: got a for .npy")
+    assert message("x.npy", drop=["a"]).startswith(
+        "--drop: got a, but .npy has no named columns; allowed: columns of .csv"
+    )
+    assert message("x.npy", label="a").startswith("--label: got a, but .npy has no")
     assert message("x.npy", directed=True).startswith("--directed: got it for .npy; allowed: edge lists")
     sp.save_npz("c.npz", C)
     assert message("c.npz", standardize=True).startswith("--standardize: c.npz is no dense table")
@@ -348,7 +350,7 @@ def test_texts_that_are_no_texts():
         list(read("latin.txt").data)
     write("a.txt", "a")
     assert message("a.txt", standardize=True).startswith("--standardize: a.txt is no dense table")
-    assert message("a.txt", probe="kind").startswith("--labels: got kind for .txt; allowed: columns of .csv")
+    assert message("a.txt", probe="kind").startswith("--labels: got kind, but .txt has no named columns; allowed")
 
 
 def test_columns_of_labels_and_of_the_probe_are_no_features():

@@ -27,13 +27,16 @@ class Bins:
         The range of the data.
     """
 
-    def __init__(self, X: np.ndarray, bins: int) -> None:
+    def __init__(self, X: np.ndarray, bins: int, constant: str = "error") -> None:
         cuts = [_cuts(np.sort(column), bins) for column in X.T]
         flat = np.flatnonzero([len(edges) == 0 for edges in cuts])
-        if len(flat):
+        if len(flat) == len(cuts):
+            raise ValueError(f"X: every feature is constant after binning with bins={bins}; allowed: data that vary")
+        if len(flat) and constant == "error":
             raise ValueError(
                 f"X: feature(s) {_checks.listed(flat)} ({len(flat)} in all) are constant after binning with "
-                f"bins={bins}; allowed: features with at least two bins (leave these out, or raise bins)"
+                f"bins={bins} and would say nothing; allowed: features with at least two bins: raise bins, leave these "
+                "columns out, or have them left out by constant='ignore'"
             )
         levels = 1 + max(map(len, cuts))
         self.edges = np.full((len(cuts), levels - 1), np.inf)

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import _core
 from .._arguments import check_choice, check_flag, check_number, real_array
-from ..operators import KERNELS, Operator, kernel_arguments, pairwise
+from ..operators import KERNELS, Operator, kernel_arguments, origin, pairwise
 from ._base import RowTerms, check_labels
 
 KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
@@ -53,8 +53,8 @@ def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype,
         X, A, kernel, bandwidth, options.get("degree", 3), options.get("coef0", 1.0)
     )
     if dtype != X.dtype and kernel in ("rbf", "laplacian"):  # before digits are lost
-        mean = X.mean(axis=0, dtype=np.float64)
-        X, A = X - mean, None if A is None else A - mean
+        middle = origin(X)
+        X, A = X - middle, None if A is None else A - middle
     return pairwise(
         X.astype(dtype, copy=False),
         None if A is None else A.astype(dtype, copy=False),
