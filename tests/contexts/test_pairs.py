@@ -167,6 +167,16 @@ def test_files_and_samples(tmp_path):
     assert (np.abs(share - W[0]) <= 5 * np.sqrt(W[0] / 20000) + 1e-4).all()
 
 
+@pytest.mark.parametrize("width", (1e-3, 1e-10))
+def test_effective_bandwidth_of_narrow_clusters(width):
+    """n^0.7 is less than a cluster, so the bandwidth is one within a cluster, however narrow that is."""
+    z = np.random.default_rng(0).normal(size=200)
+    x = np.r_[width * z, 1 + width * z][:, None]
+    found = ec.contexts.pairs(x, x).bandwidth[0] / width
+    wide = ec.contexts.pairs(*[np.r_[z, 1e9 + z][:, None]] * 2).bandwidth[0]
+    assert abs(found / wide - 1) < 0.01
+
+
 def test_bad_input():
     pairs, lagged = ec.contexts.pairs, ec.contexts.lagged
     x = autoregressive(0.5, 20, 0)

@@ -353,6 +353,35 @@ def test_texts_that_are_no_texts():
     assert message("a.txt", probe="kind").startswith("--labels: got kind, but .txt has no named columns; allowed")
 
 
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("1.5 2\n3 4\n", "for a table commas between the numbers, for edges --format edges"),
+        ("a,b\n1,2\n3,4e-5\n", "for a table --format csv"),
+        ("1\t2\n3\t-4\n", "for a table --format tsv"),
+        ("x y z\n" + "1 2 3\n" * 40 + "now words\n", "for numbers that are words --format txt"),
+    ],
+)
+def test_a_table_of_numbers_is_no_text(text, advice):
+    write("t.txt", text)
+    assert "INPUT: t.txt holds numbers and no words (line 2 begins " in message("t.txt") and advice in message("t.txt")
+    assert read("t.txt", "txt").is_text
+
+
+@pytest.mark.parametrize("text", ("1 2\n", "in 1984\n12 monkeys\n", "1 2\n3 4\nand so on\n", "\n\n", "nan\ninf\n"))
+def test_texts_may_have_numbers(text):
+    write("t.txt", text)
+    assert read("t.txt").is_text
+
+
+def test_many_columns_are_not_all_listed():
+    names = [f"pixel{i}" for i in range(300)]
+    write("t.csv", ",".join(names) + "\n" + ("1," * 300)[:-1] + "\n")
+    assert read("t.csv").notes == [f"columns used: {', '.join(names[:18])}, ..., pixel299 (300 in all)"]
+    said = message("t.csv", label="pixel3O")
+    assert "no column 'pixel3O' (did you mean 'pixel3" in said and said.endswith("pixel299 (300 in all)")
+
+
 def test_columns_of_labels_and_of_the_probe_are_no_features():
     write("t.csv", "a,kind,size\n1,p,3\n2,q,4\n")
     source = read("t.csv", label="kind", probe="size")
