@@ -79,7 +79,8 @@ def read(
     format : one of `FORMATS`, optional
         Whatever the name ends in.
     drop, label, probe : str
-        Columns of a table that are no features; `label` becomes `labels`, `probe` becomes `probed`.
+        Columns of a table that are no features; `label` becomes `labels`, `probe` becomes `probed`. An entry of `drop`
+        that is no column is a list of them, separated by commas.
     standardize : bool
         Mean 0 and standard deviation 1 for each column of a dense array or a table.
     directed : bool
@@ -230,7 +231,7 @@ def _frame(path: str, ending: str) -> Any:
     options: dict[str, Any] = {"sep": "\t" if ending == "tsv" else ","}
     try:
         first = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
-        _require_separated(path, ending, first)
+        _require_separated(ending, first)
         numbers = first[pandas.to_numeric(first, errors="coerce").notna()]
         if len(numbers) == len(first):  # no names in the first line
             frame = pandas.read_csv(path, header=None, **options)
@@ -253,11 +254,11 @@ def _frame(path: str, ending: str) -> Any:
         raise _unreadable(path, ending, error) from error
 
 
-def _require_separated(path: str, ending: str, first: Any) -> None:
+def _require_separated(ending: str, first: Any) -> None:
     found = [name for sign, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")) if sign in str(first[0])]
     if len(first) == 1 and found:
         wanted = "tabs" if ending == "tsv" else "commas (tabs: .tsv, or --format tsv)"
-        raise ValueError(f"INPUT: {path} seems to have {found[0]} between its fields; allowed: {wanted}")
+        raise ValueError(f"it seems to have {found[0]} between its fields; allowed: {wanted}")
 
 
 def _overfull_line(path: str, ending: str) -> str:
@@ -275,6 +276,7 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], named: dict[str, str |
     """`named`: the columns that options take out for labels."""
     pandas = _pandas(path)
     frame = frame.rename(columns=str)
+    drop = [name for names in drop for name in ([names] if names in frame.columns else names.split(","))]
     taken = {option: name for option, name in named.items() if name}
     for option, names in (("--drop", drop), *((option, [name]) for option, name in taken.items())):
         unknown = [name for name in names if name not in frame.columns]

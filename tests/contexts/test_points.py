@@ -283,7 +283,7 @@ def test_bad_labels():
         ec.contexts.labels([0.0, np.nan])
     with pytest.raises(ValueError, match=r"y: got shape \(3, 2\); allowed: an array with 1 axis"):
         ec.contexts.labels(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="not fitted"):
+    with pytest.raises(ValueError, match="X_new: got label 2, which was not fitted; allowed: 0, 1$"):
         ec.contexts.labels([0, 1]).conditional([2])
 
 

@@ -129,7 +129,7 @@ def test_product_grid(name, power):
     ctx = getattr(ec.contexts, name)(X, rate, n_contexts=200 * len(X), seed=1)
     expected = product_values(levels, rate, power)
     spec = ec.spectrum(ctx, k=len(expected))
-    np.testing.assert_allclose(spec.singular_values, expected, atol=0.02)
+    np.testing.assert_allclose(spec.singular_values, expected, atol=0.02, err_msg=f"n, m = {ctx.shape}")
     # held-out inputs meet the known functions: the span of indicators of the single features
     one = product_values(levels, rate, power)[: sum(level - 1 for level in levels)]
     functions = spec.transform(grid(levels, 1))[:, : len(one)]
@@ -151,7 +151,8 @@ def test_noises_on_a_grid_with_their_law(noise):
     P = np.ones((6, 6)) / 6
     for f in range(2):
         P *= 0.5 * (cells[:, f][:, None] == cells[:, f]) + 0.5 * q[f][cells[:, f]]
-    np.testing.assert_allclose(ec.spectrum(ctx, k=5).singular_values, oracles.reference(P), atol=0.02)
+    values = ec.spectrum(ctx, k=5).singular_values
+    np.testing.assert_allclose(values, oracles.reference(P), atol=0.02, err_msg=f"n, m = {ctx.shape}")
 
 
 def test_error_falls_with_the_number_of_values():

@@ -402,7 +402,7 @@ def test_contexts_of_operators_that_are_no_distribution():
     ctx = make(np.eye(2), [0.5, 0.5])
     with pytest.raises(ValueError, match="^X_new: got 3 columns; allowed: 2, one a context value"):
         ctx.conditional(np.full((1, 3), 1 / 3))
-    with pytest.raises(ValueError, match="^y holds None or NaN; every input needs a label"):
+    with pytest.raises(ValueError, match="^y: got None or NaN; allowed: a label for each input"):
         ec.contexts.labels(np.array(["a", np.nan], dtype=object))
 
 
@@ -475,8 +475,11 @@ def test_labels_that_look_like_measurements():
     with pytest.warns(UserWarning, match="^y: 60 distinct floating point numbers of 60, each a class of its own"):
         ec.contexts.labels(values)
     for y in ([1, None, 2], [None, None]):
-        with pytest.raises(ValueError, match="^y holds None or NaN; every input needs a label"):
+        with pytest.raises(ValueError, match="^y: got None or NaN; allowed: a label for each input"):
             ec.contexts.labels(y)
+
+    with pytest.raises(TypeError, match="^y: got labels of type dict, list; allowed: hashable ones"):
+        ec.contexts.labels([{}, [1], "a"])
 
 
 def test_labels_that_are_labels_do_not_warn(recwarn):

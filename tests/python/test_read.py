@@ -374,6 +374,12 @@ def test_texts_may_have_numbers(text):
     assert read("t.txt").is_text
 
 
+def test_columns_to_drop_one_by_one_or_in_a_list():
+    write("t.csv", '"x,1",a,b,c\n1,2,3,4\n5,6,7,8\n')
+    assert read("t.csv", drop=["x,1", "a,b"]).notes == ["columns used: c"]
+    assert message("t.csv", drop=["a,d"]).startswith("--drop: t.csv has no column 'd'")
+
+
 def test_many_columns_are_not_all_listed():
     names = [f"pixel{i}" for i in range(300)]
     write("t.csv", ",".join(names) + "\n" + ("1," * 300)[:-1] + "\n")

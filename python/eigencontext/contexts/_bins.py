@@ -87,13 +87,16 @@ def _means(codes: np.ndarray, x: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _cuts(x: np.ndarray, bins: int) -> np.ndarray:
-    """The edges between the bins of a sorted feature, each with data on both sides."""
-    distinct = x[np.append(True, x[1:] != x[:-1])].astype(np.float64)
-    if len(distinct) <= bins:
-        middle = distinct[:-1] / 2 + distinct[1:] / 2
-        return np.where(middle > distinct[:-1], middle, distinct[1:])
-    edges = np.unique(x[len(x) * np.arange(1, bins) // bins]).astype(np.float64)
-    return edges[edges > distinct[0]]
+    """The edges between the bins of a sorted feature, each half way between two of its values, so that what is rounded
+    (new inputs in another type) stays in its bin."""
+    distinct = x[np.append(True, x[1:] != x[:-1])]
+    first = distinct[1:]  # the smallest value of each bin but the lowest
+    if len(distinct) > bins:
+        first = np.unique(x[len(x) * np.arange(1, bins) // bins])
+        first = first[first > distinct[0]]
+    below = distinct[np.searchsorted(distinct, first) - 1].astype(np.float64)
+    middle = below / 2 + first.astype(np.float64) / 2
+    return np.where(middle > below, middle, first)
 
 
 def _normal(left: np.ndarray, right: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:

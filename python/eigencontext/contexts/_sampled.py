@@ -325,8 +325,8 @@ def corruption(
         0 < rate < 1 (0 were the identity, 1 independence). 0.9 is a start for tens of features, 0.5 for a few: the more
         there are, the more a copy still says of its original. `ess` tells whether it is the identity.
     bins : int
-        2 .. 256, at most so many for each feature, cut at quantiles. A feature with at most `bins` distinct values is
-        taken as it is, with the edges of its bins half way between values.
+        2 .. 256, at most so many for each feature, cut at quantiles, half way between two values. A feature with at
+        most `bins` distinct values is taken as it is.
     noise : {"empirical", "uniform", "gaussian", "bimodal"}
         q_f, from which features are redrawn: the feature's own distribution over the data; uniform on [low - 1e-6,
         high + 1e-6]; N((low + high)/2, ((high - low)/4)^2); N(low, s^2) or N(high, s^2), s = (high - low)/8, by a fair
