@@ -48,7 +48,10 @@ def row_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
 def column_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
     if is_sparse(matrix):
         return np.asarray(matrix.T @ np.ones(matrix.shape[0]))
-    return np.sum([block.sum(axis=0, dtype=np.float64) for block in _row_blocks(matrix)], axis=0)
+    total = np.zeros(matrix.shape[1])
+    for block in _row_blocks(matrix):
+        total += block.sum(axis=0, dtype=np.float64)
+    return total
 
 
 def _row_blocks(matrix: np.ndarray) -> Iterator[np.ndarray]:

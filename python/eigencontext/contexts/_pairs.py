@@ -85,8 +85,8 @@ def lagged(X: Any, lag: int = 1, bandwidth: float | str = "effective", null: boo
     `pairs` of ``X[:-lag]`` and ``X[lag:]``. The singular functions are the slow modes of the series.
     Repeated frames (pauses, a recording sampled faster than it changes, frames that were copied to fill gaps) look like
     slow modes: they raise the singular values, and where most frames are repeated "effective" finds no bandwidth. Leave
-    repetitions out, or take a longer lag, before a mode near 1 is believed; `null` does not show them, since shuffled
-    pairs repeat as often.
+    repetitions out, or take a longer lag, before a mode near 1 is believed; `null` does not show them, since shuffling
+    takes repetitions apart.
 
     Parameters
     ----------
