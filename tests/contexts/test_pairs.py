@@ -177,6 +177,14 @@ def test_effective_bandwidth_of_narrow_clusters(width):
     assert abs(found / wide - 1) < 0.01
 
 
+@pytest.mark.parametrize("scale", (1e-200, 1e200))
+def test_effective_bandwidth_has_the_units_of_the_data(scale):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    np.testing.assert_allclose(
+        ec.contexts.pairs(scale * x, x).bandwidth[0] / scale, ec.contexts.pairs(x, x).bandwidth[0]
+    )
+
+
 def test_bad_input():
     pairs, lagged = ec.contexts.pairs, ec.contexts.lagged
     x = autoregressive(0.5, 20, 0)
@@ -199,6 +207,8 @@ def test_bad_input():
         lagged(x[:, 0])
     with pytest.raises(TypeError, match="null"):
         pairs(x, x, null=1)
+    with pytest.raises(ValueError, match="bandwidth: got 'effective' for one row of X"):
+        pairs(x[:1], x[:1])
     with pytest.raises(ValueError, match="most rows of X are repeated"):
         pairs(np.ones((20, 1)), x)
     coarse = np.repeat([[0.0], [1.0], [2.0]], 30, axis=0)

@@ -138,6 +138,11 @@ def test_bad_kernels():
     kernel = ec.contexts.kernel
     with pytest.raises(ValueError, match="bandwidth"):
         kernel(X, bandwidth=0.0)
+    for use in (lambda A: kernel(A, kernel="polynomial"), kernel(X, kernel="polynomial").conditional):
+        with pytest.raises(
+            ValueError, match=r"X(_new)?: the kernel values of row\(s\) 0, .* overflow; allowed: smaller"
+        ):
+            use(1e200 * np.abs(X) + 1e200)
     with pytest.raises(ValueError, match="X_new: got entries up to .* times the bandwidth from the data"):
         kernel(X).conditional(1e200 * X)
     with pytest.raises(ValueError, match="median distance in X is 0"):

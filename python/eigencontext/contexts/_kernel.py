@@ -194,6 +194,12 @@ def require_squares(name: str, X: np.ndarray, scale: float) -> None:
 
 
 def require_mass(name: str, sums: np.ndarray) -> None:
+    if not np.isfinite(sums).all():
+        rows = np.flatnonzero(~np.isfinite(sums))
+        raise ValueError(
+            f"{name}: the kernel values of row(s) {_checks.listed(rows)} overflow; allowed: smaller entries (or a smaller "
+            "degree or coef0)"
+        )
     if not (sums > 0).all():
         rows = np.flatnonzero(~(sums > 0))
         raise ValueError(

@@ -164,6 +164,8 @@ def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:
     It is (sum_j k_ij)^2 / sum_j k_ij^2, and k^2 is the kernel of bandwidth h / sqrt(2); it grows with h.
     """
     n = len(X)
+    if n < 2:
+        raise ValueError(f"bandwidth: got 'effective' for one row of {name}; allowed: a number > 0, or two rows")
     X = shifted(X, origin(X))
     some = X if n <= MEDIAN_ROWS else X[np.sort(np.random.default_rng(seed).choice(n, MEDIAN_ROWS, replace=False))]
     ones = np.ones((n, 1), X.dtype)
@@ -183,6 +185,6 @@ def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:
                 f"{n**_EXPONENT:.0f} times; allowed: a number > 0"
             )
     while high > low * (1 + _ACCURACY):
-        middle = (low * high) ** 0.5
+        middle = low * (high / low) ** 0.5
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    return (low * high) ** 0.5
+    return low * (high / low) ** 0.5
