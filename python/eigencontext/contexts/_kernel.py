@@ -188,8 +188,8 @@ def require_squares(name: str, X: np.ndarray, scale: float) -> None:
     top = float(np.abs(X).max()) / scale
     if not math.isfinite(4 * top * top * X.shape[1]):
         raise ValueError(
-            f"{name}: got entries up to {top:.3g} times the bandwidth from the data; allowed: points whose squared "
-            "distances do not overflow"
+            f"{name}: got entries up to {top:.3g} times the bandwidth (or sigma) from the data; allowed: points whose "
+            "squared distances do not overflow"
         )
 
 
@@ -197,8 +197,8 @@ def require_mass(name: str, sums: np.ndarray) -> None:
     if not np.isfinite(sums).all():
         rows = np.flatnonzero(~np.isfinite(sums))
         raise ValueError(
-            f"{name}: the kernel values of row(s) {_checks.listed(rows)} overflow; allowed: smaller entries (or a smaller "
-            "degree or coef0)"
+            f"{name}: the kernel values of row(s) {_checks.listed(rows)} overflow; allowed: smaller entries (or a "
+            "smaller degree or coef0)"
         )
     if not (sums > 0).all():
         rows = np.flatnonzero(~(sums > 0))
