@@ -296,6 +296,8 @@ def _to_numpy(a, name: str) -> np.ndarray:
     try:
         array = np.asarray(a)
     except (ValueError, TypeError) as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"{name}: got rows of different lengths in {_shown(a)}; allowed: an array") from error
         if not hasattr(a, "__dlpack__"):
             raise type(error)(f"{name}: {type(a).__name__} cannot be made into an array: {error}") from error
         try:

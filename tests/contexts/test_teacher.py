@@ -142,7 +142,7 @@ def test_bad_input():
     with pytest.raises(ValueError, match="y: got 3 row.*all equal"):
         targets([2, 2, 2])
     for bad, message in (
-        ([[1, 2], [3]], "cannot be made into"),
+        ([[1, 2], [3]], "got rows of different lengths"),
         (np.ones((2, 2, 2)), "1 axis or 2"),
         (3.0, "1 axis or 2"),
     ):

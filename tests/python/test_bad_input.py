@@ -85,7 +85,7 @@ def test_shapes_are_checked(name):
     for a in (np.zeros((0, 3)), np.zeros((3, 0)), scipy.sparse.csr_matrix((0, 3))):
         with pytest.raises(ValueError, match=rf"^{name}: got shape .*; allowed: at least one entry along every axis"):
             ENTRY_POINTS[name](a)
-    with pytest.raises(ValueError, match=f"^{name}: list cannot be made into an array"):
+    with pytest.raises(ValueError, match=f"^{name}: got rows of different lengths"):
         ENTRY_POINTS[name]([[1.0, 2.0], [3.0]])
 
 
