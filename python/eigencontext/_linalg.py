@@ -473,7 +473,7 @@ def _run(
         max_basis=plan.basis if plan.method in ("krylov", "rpcholesky") else 0,
         max_sweeps=plan.max_sweeps,
         verify=check_flag(verify, "verify"),
-        fused=plan.fused,
+        squared=plan.squared,
         keep_sweeps=False,
         seed=check_seed(seed),
         start=start,
