@@ -178,6 +178,17 @@ def test_what_is_wrong_is_said():
         objectives.svme(FakeCupy(psi), given, out={"phi": given})
 
 
+def test_losses_without_a_cuda_engine_are_refused():
+    x = FakeCupy(np.ones((20, 2)))
+    for call in (
+        lambda: objectives.sigmoid(x, x),
+        lambda: objectives.exponential_low_rank(x, x),
+        lambda: objectives.chain(x, x, [({"kernel": "rbf", "bandwidth": 1.0}, x)]),
+    ):
+        with pytest.raises(TypeError, match="got arrays on a CUDA device; allowed for this loss: on the CPU"):
+            call()
+
+
 def test_without_a_device_the_reason_is_given(settings):
     phi, psi = (FakeCupy(a) for a in embeddings(20, 2, np.float64))
     settings.devices = 0

@@ -121,7 +121,12 @@ class Batch:
         part.n = next(iter(part.arrays.values())).shape[0]
         return part
 
-    def beside(self, psi: np.ndarray) -> Batch:
+    def require_cpu(self) -> None:
+        """TypeError on a device whose engine lacks the objective."""
+        if self.device != "cpu":
+            raise TypeError(f"{', '.join(self.names)}: got arrays on a CUDA device; allowed for this loss: on the CPU")
+
+    def beside(self, psi: Any) -> Batch:
         """This batch of phi with a psi that has no gradient."""
         pair = copy.copy(self)
         pair.arrays = {**self.arrays, "psi": placed(psi, self.device)}
@@ -413,7 +418,8 @@ def _outputs(out: Any, names: Sequence[str]) -> dict[str, Any]:
 
 def _share(a: Any, b: Any) -> bool:
     """Whether two arrays share memory; those of a device have other addresses than the host's."""
-    return bool(np.shares_memory(*(x.at if isinstance(x, _device.View) else x for x in (a, b))))
+    a, b = (x.at if isinstance(x, _device.View) else x for x in (a, b))
+    return bool(np.shares_memory(a, b))
 
 
 def _overlaps_itself(array: np.ndarray) -> bool:

@@ -192,6 +192,7 @@ class _Targets:
     """The batch with its targets, in one part."""
 
     def __init__(self, whole: Batch, targets: Any):
+        array: Any
         if _device.is_on_device(targets):
             _device.one_device({whole.device, "cuda"}, "phi, targets")
             array = _device.array(targets, "targets", 2).astype(whole.dtype)

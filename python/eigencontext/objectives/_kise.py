@@ -77,7 +77,7 @@ class KISE:
     ValueError
         Rows that do not agree, no or a wrong bandwidth, N <= ddof, NaN or inf, a class that is there once.
     TypeError
-        Embeddings that are not floating point, or not on the CPU.
+        Embeddings that are not floating point, or not all on one device.
     OverflowError
         A loss or gradient that does not fit; the message names the scale of the embeddings.
 
