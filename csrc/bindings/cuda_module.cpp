@@ -95,6 +95,10 @@ void bind_arrays(py::module_& m) {
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
+  m.def("empty", [](Index rows, Index cols, const std::string& dtype) -> py::object {
+    if (dtype == "float32") return new_array<float>(rows, cols);
+    return new_array<double>(rows, cols);
+  });
   bind_typed<float>(m);
   bind_typed<double>(m);
   m.def("unavailable", &cuda::unavailable);
@@ -117,6 +121,7 @@ PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   bindings::bind_arrays(m);
   bindings::bind_operators(m);
   bindings::bind_spectrum(m);
+  bindings::bind_objectives(m);
   bindings::bind_primitives(m);
 #ifdef EIGENCONTEXT_CUDA_EMULATION
   bind_emulation(m);

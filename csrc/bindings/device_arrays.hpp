@@ -43,7 +43,7 @@ class AnyArray {
   Index ndim() const { return ndim_; }
   Index shape(Index axis) const { return shape_[axis]; }
   Index stride(Index axis) const { return strides_[axis]; }
-  Index size() const { return shape_[0] * shape_[1]; }
+  Index size() const { return shape_[0] * shape_[1] * shape_[2]; }
   const T* data() const { return data_; }
   T* mutable_data() { return data_; }
   operator py::object() const { return object_; }
@@ -52,8 +52,13 @@ class AnyArray {
   py::object object_;
   T* data_ = nullptr;
   Index ndim_ = 0;
-  std::array<Index, 2> shape_{0, 1}, strides_{1, 1};
+  std::array<Index, 3> shape_{0, 1, 1}, strides_{1, 1, 1};
 };
+
+template <class T>
+Index stride_of(const AnyArray<T>& a, int axis) {
+  return a.stride(axis);
+}
 
 template <class T>
 class RowMajorArray : public AnyArray<T> {
@@ -73,10 +78,10 @@ bool AnyArray<T>::load(const py::handle& source) {
   if (interface["typestr"].cast<std::string>() != type_string<T>) return false;
   const auto shape = interface["shape"].cast<py::tuple>();
   ndim_ = static_cast<Index>(shape.size());
-  if (ndim_ < 1 || ndim_ > 2) return false;
+  if (ndim_ < 1 || ndim_ > 3) return false;
   for (Index axis = 0; axis < ndim_; ++axis)
     shape_[axis] = shape[static_cast<std::size_t>(axis)].template cast<Index>();
-  strides_ = {ndim_ == 2 ? shape_[1] : 1, 1};
+  for (Index axis = ndim_ - 1; axis > 0; --axis) strides_[axis - 1] = strides_[axis] * shape_[axis];
   if (interface.contains("strides") && !interface["strides"].is_none()) {
     const auto strides = interface["strides"].cast<py::tuple>();
     for (Index axis = 0; axis < ndim_; ++axis) {

@@ -18,12 +18,18 @@ using AnyArray = py::array_t<T, 0>;
 template <class T>
 using RowMajorArray = py::array_t<T, py::array::c_style>;
 
+// In elements.
+template <class T>
+Index stride_of(const AnyArray<T>& a, int axis) {
+  return a.strides(axis) / static_cast<Index>(sizeof(T));
+}
+
 template <class T>
 MatrixView<const T> matrix_view(const AnyArray<T>& a) {
   if (a.ndim() != 2) throw py::type_error("expected a 2-d array");
   const auto item = static_cast<Index>(sizeof(T));
   if (a.strides(0) % item != 0 || a.strides(1) % item != 0) throw py::type_error("strides must be whole items");
-  return {a.data(), a.shape(0), a.shape(1), a.strides(0) / item, a.strides(1) / item};
+  return {a.data(), a.shape(0), a.shape(1), stride_of(a, 0), stride_of(a, 1)};
 }
 
 template <class T>

@@ -6,9 +6,9 @@
 namespace eigencontext::bindings {
 namespace {
 
-using Vector = RowMajorArray<double>;
+using Vector = py::array_t<double, py::array::c_style>;
 
-// A vector or small matrix that may be None; the caller keeps the array alive.
+// A vector or small matrix of the host that may be None; the caller keeps the array alive.
 const double* data_or_null(const py::object& v, Index size) {
   if (v.is_none()) return nullptr;
   const auto array = py::reinterpret_borrow<py::array>(v);
@@ -120,8 +120,7 @@ bool rows(const AnyArray<T>& Phi, const AnyArray<T>& Psi, const py::object& mean
 template <class T>
 Views<const T> views_of(const AnyArray<T>& a) {
   if (a.ndim() != 3) throw py::type_error("expected an array with 3 axes");
-  const auto item = static_cast<Index>(sizeof(T));
-  return {a.data(), a.shape(0), a.shape(1), a.shape(2), a.strides(0) / item, a.strides(1) / item, a.strides(2) / item};
+  return {a.data(), a.shape(0), a.shape(1), a.shape(2), stride_of(a, 0), stride_of(a, 1), stride_of(a, 2)};
 }
 
 template <class T>

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import math
 import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,7 +49,8 @@ def engine(device: str) -> Any:
 
 def is_on_device(a: Any) -> bool:
     """Whether `a` is an array in CUDA memory."""
-    return hasattr(a, "__cuda_array_interface__")
+    told = getattr(a, "is_cuda", None)  # a torch tensor's interface may raise
+    return hasattr(a, "__cuda_array_interface__") if told is None else bool(told)
 
 
 class Moved:
@@ -70,18 +73,98 @@ def shape_of(a: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in a.__cuda_array_interface__["shape"])
 
 
-def matrix(a: Any, name: str) -> Any:
-    """`a`, an array with two axes on the device, after a check of its dtype, shape and entries."""
+def axes_of(a: Any) -> int:
+    """How many axes an array has, wherever it is."""
+    return len(shape_of(a)) if is_on_device(a) and not hasattr(a, "ndim") else np.ndim(a)
+
+
+class View:
+    """An array in device memory that is sliced as NumPy slices.
+
+    `at` has the device's addresses: NumPy's own arithmetic of shapes and strides serves there too, as long as no entry
+    is looked at. `owner` keeps the memory.
+    """
+
+    def __init__(self, at: np.ndarray, owner: Any, stream: int | None = None):
+        self.at, self.owner, self.stream = at, owner, stream
+        self.shape, self.dtype, self.ndim = at.shape, at.dtype, at.ndim
+
+    @classmethod
+    def of(cls, a: Any) -> View:
+        """All of `a`."""
+        if isinstance(a, View):
+            return a
+        interface = a.__cuda_array_interface__
+        known = {key: interface.get(key) for key in ("shape", "typestr", "data", "strides")}
+        at = np.asarray(SimpleNamespace(__array_interface__={**known, "version": 3}))
+        return cls(at, a, interface.get("stream") or _current_stream(a))
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: Any) -> View:
+        """New memory of the engine."""
+        owner = engine("cuda").empty(math.prod(shape[:-1]), shape[-1], np.dtype(dtype).name)
+        whole = cls.of(owner)
+        return cls(whole.at.reshape(shape), owner)
+
+    @property
+    def __cuda_array_interface__(self) -> dict:
+        known = {key: self.at.__array_interface__[key] for key in ("shape", "typestr", "data")}
+        return {**known, "strides": self.at.strides, "version": 3, "stream": self.stream}
+
+    def __len__(self) -> int:
+        return len(self.at)
+
+    def __getitem__(self, key: Any) -> View:
+        return View(self.at[key], self.owner, self.stream)
+
+    def astype(self, dtype: Any, copy: bool = True) -> View:
+        """In another precision; what has the right one is not copied."""
+        if self.dtype == dtype:
+            return self
+        if self.ndim > 2:
+            raise TypeError(f"views: got {self.dtype}; allowed: {np.dtype(dtype)}, as the other arrays on the device")
+        return View.of(engine("cuda").converted(self, np.dtype(dtype).name))
+
+    def get(self) -> np.ndarray:
+        """As NumPy."""
+        copy = engine("cuda").converted
+        if self.ndim < 3:
+            return copy(self, self.dtype.name).get().reshape(self.shape)
+        return np.stack([copy(self[:, j], self.dtype.name).get() for j in range(self.shape[1])], axis=1)
+
+
+def _current_stream(a: Any) -> int | None:
+    """The stream on which torch fills its tensors, whose interface does not tell; 1 is the default one."""
+    if type(a).__module__.partition(".")[0] != "torch":
+        return None
+    return sys.modules["torch"].cuda.current_stream(a.device).cuda_stream or 1
+
+
+def array(a: Any, name: str, ndim: int) -> View:
+    """`a` with `ndim` axes on the device, after a check of its dtype and shape, not of its entries."""
     if reason := unavailable():
         what = f"a {type(a).__name__} on a GPU"
         raise TypeError(f"{name}: got {what}; allowed: arrays on the CPU (no CUDA here: {reason})")
     dtype, shape = dtype_of(a), shape_of(a)
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got dtype {dtype} on a CUDA device; allowed there: float32, float64")
-    if len(shape) != 2 or 0 in shape:
-        raise ValueError(f"{name}: got shape {shape}; allowed: an array with 2 axes, at least one entry along each")
-    if not engine("cuda").all_finite(a):
+    if len(shape) != ndim or 0 in shape:
+        raise ValueError(
+            f"{name}: got shape {shape}; allowed: an array with {ndim} axes, at least one entry along each"
+        )
+    return View.of(a)
+
+
+def check_finite(a: View, name: str) -> None:
+    """ValueError where there is a NaN or inf."""
+    parts = [a] if a.ndim < 3 else [a[:, j] for j in range(a.shape[1])]
+    if not all(engine("cuda").all_finite(part) for part in parts):
         raise ValueError(f"{name}: contains NaN or inf; allowed: finite numbers")
+
+
+def matrix(a: Any, name: str) -> Any:
+    """`a`, an array with two axes on the device, after a check of its dtype, shape and entries."""
+    check_finite(array(a, name, 2), name)
     return a
 
 
@@ -106,6 +189,8 @@ def output_like(a: Any) -> Callable[[Any], Any]:
             return on_host(result)
         if isinstance(result, np.ndarray):
             result = engine("cuda").to_device(result)
+        if isinstance(a, View):
+            return View.of(result)
         factory = FACTORIES.get(type(a).__module__.partition(".")[0])
         return result if factory is None else factory(result, a)
 

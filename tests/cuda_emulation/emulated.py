@@ -44,7 +44,8 @@ class FakeCupy:
     """An array in device memory that NumPy can't read, described by the interface alone."""
 
     def __init__(self, array):
-        self.array = core.to_device(np.ascontiguousarray(array))
+        packed = np.ascontiguousarray(array)
+        self.array = core.to_device(packed.reshape(-1, packed.shape[-1]) if packed.ndim > 2 else packed)
         self.shape, self.dtype = array.shape, array.dtype
         self.strides = None
 

@@ -135,5 +135,18 @@ void round_vector(double alpha, Block<const double> x, S* out);
 template <class S, class T>
 void convert(Block<const S> X, Block<T> Y);
 
+// Rows of embeddings, in float64. out = alpha X o Y + beta out (0: out is not read).
+void multiply_elements(double alpha, Block<const double> X, Block<const double> Y, double beta, Block<double> out);
+// t[i] = <X(i, :), Y(i, :)>.
+void row_dots(Block<const double> X, Block<const double> Y, double* t);
+// f[i] = constant + weight w[i] + dot t[i]; w null: ones, t null: zeros.
+void row_factors(Index rows, double constant, double weight, const double* w, double dot, const double* t, double* f);
+// out = product + constant + f b o columns_b + g c o columns_c (+ out where accumulate), rounded once. Null: no
+// constant, no such term, ones in place of columns.
+template <class T>
+void combine(Block<const double> product, const double* constant, const double* f, Block<const double> b,
+             const double* columns_b, const double* g, Block<const double> c, const double* columns_c, bool accumulate,
+             MatrixView<T> out);
+
 }  // namespace cuda
 }  // namespace eigencontext

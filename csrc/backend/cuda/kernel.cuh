@@ -19,4 +19,13 @@ __device__ inline Index row_step() { return Index{gridDim.y} * blockDim.y; }
 __device__ inline Index first_col() { return Index{blockIdx.x} * blockDim.x + threadIdx.x; }
 __device__ inline Index col_step() { return Index{gridDim.x} * blockDim.x; }
 
+// What the lanes of a warp add up, in an order that only depends on the lanes.
+__device__ inline double over_warp(double x) {
+  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
+  return x;
+}
+
+// Blocks of four warps, one for each row.
+inline dim3 warps_for(Index rows) { return dim3(static_cast<unsigned>(std::min<Index>(ceil_div(rows, 4), 1 << 16))); }
+
 }  // namespace eigencontext::cuda

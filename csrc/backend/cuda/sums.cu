@@ -108,11 +108,6 @@ Array<double> sums_of_columns(MatrixView<const T> X, bool squares) {
 
 // --- sums of rows: a warp for each row
 
-// What the lanes of a warp add up, in an order that only depends on the lanes.
-__device__ inline double over_warp(double x) {
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffu, x, offset);
-  return x;
-}
 __device__ inline double largest_in_warp(double x) {
   for (int offset = 16; offset > 0; offset /= 2) {
     const double other = __shfl_xor_sync(0xffffffffu, x, offset);
@@ -155,8 +150,6 @@ __global__ void __launch_bounds__(128) inverse_norms(MatrixView<const T> X, doub
     if (lane == 0) out[i] = top > 0 ? 1 / sqrt(sum) / top : 0.0;
   }
 }
-
-inline dim3 warps_for(Index rows) { return dim3(static_cast<unsigned>(std::min<Index>(ceil_div(rows, 4), 1 << 16))); }
 
 // --- signs: a block for each column
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _device
 from .._arguments import check_finite, check_integer, output_like, real_array, vector
 
 __all__ = ["Batch", "FullBatch", "Result", "RowTerms", "check_count", "check_labels", "finite_loss", "offdiag"]
@@ -46,8 +46,9 @@ class Result:
 class Batch:
     """The checked inputs of one call, and where its gradients go.
 
-    `arrays[name]` are NumPy arrays of one dtype (float32 or float64), viewed without a copy where that is possible;
-    `outs[name]` are writable arrays of that dtype, or None where no gradient is wanted.
+    `arrays[name]` are NumPy arrays of one dtype (float32 or float64), viewed without a copy where that is possible, or
+    views of device memory; `outs[name]` are writable arrays of that dtype, or None where no gradient is wanted;
+    `engine` is what computes on them.
 
     Parameters
     ----------
@@ -78,7 +79,9 @@ class Batch:
     ):
         self._given = dict(inputs)
         arrays = {name: embedding(value, name, (ndim or {}).get(name, 2)) for name, value in inputs.items()}
-        dtype = np.result_type(*arrays.values())
+        self.device = _device.one_device({device_of(array) for array in arrays.values()}, ", ".join(arrays))
+        self.engine = _device.engine(self.device)
+        dtype = np.result_type(*(array.dtype for array in arrays.values()))
         self.dtypes = {name: array.dtype for name, array in arrays.items()}
         self.arrays = {name: array.astype(dtype, copy=False) for name, array in arrays.items()}
         self._inputs = self.arrays
@@ -96,13 +99,16 @@ class Batch:
         for name in wanted:
             self.outs[name] = self._output(name, given.get(name))
 
-    def _output(self, name: str, out: Any) -> np.ndarray:
+    def _output(self, name: str, out: Any) -> Any:
         if out is None:
-            return np.empty(self.arrays[name].shape, self.dtype)
+            return empty_like(self.arrays[name])
         array = output_array(out, f"out[{name!r}]", self.arrays[name].shape, self.dtypes[name])
+        where = {device_of(array), self.device}
+        if len(where) > 1 or (self.device == "cuda" and array.dtype != self.dtype):
+            raise ValueError(f"out[{name!r}]: got memory of another device or dtype; allowed: that of the inputs")
         written = {f"out[{key!r}]": values for key, values in self.outs.items() if values is not None}
         for other, values in {**self.arrays, **written}.items():
-            if np.shares_memory(array, values):
+            if _share(array, values):
                 raise ValueError(f"out[{name!r}]: got memory that it shares with {other}; allowed: memory of its own")
         return array if array.dtype == self.dtype else np.empty(array.shape, self.dtype)
 
@@ -115,20 +121,26 @@ class Batch:
         part.n = next(iter(part.arrays.values())).shape[0]
         return part
 
-    def beside(self, psi: np.ndarray) -> Batch:
+    def require_cpu(self) -> None:
+        """TypeError on a device whose engine lacks the objective."""
+        if self.device != "cpu":
+            raise TypeError(f"{', '.join(self.names)}: got arrays on a CUDA device; allowed for this loss: on the CPU")
+
+    def beside(self, psi: Any) -> Batch:
         """This batch of phi with a psi that has no gradient."""
         pair = copy.copy(self)
-        pair.arrays = {**self.arrays, "psi": psi}
+        pair.arrays = {**self.arrays, "psi": placed(psi, self.device)}
         return pair
 
     def check_finite(self) -> None:
         """ValueError naming the first NaN or inf of the inputs: asked when a sum over them is not finite."""
         for name, array in self.arrays.items():
-            check_finite(array, name)
+            (check_finite if self.device == "cpu" else _device.check_finite)(array, name)
 
     def scale(self) -> str:
         """The largest absolute value of each input: for messages."""
-        return ", ".join(f"max |{name}| = {np.abs(array).max():.3g}" for name, array in self._inputs.items())
+        tops = {name: np.abs(_device.on_host(array)).max() for name, array in self._inputs.items()}
+        return ", ".join(f"max |{name}| = {top:.3g}" for name, top in tops.items())
 
     def result(self, loss: float, terms: dict[str, float]) -> Result:
         """The result of the call: gradients in the kind and dtype of the inputs, or in the memory that was given."""
@@ -139,11 +151,13 @@ class Batch:
                 continue
             user = self._user_out.get(name)
             if user is None:
-                grads[name] = output_like(self._given[name])(array.astype(self.dtypes[name], copy=False))
+                kind = (output_like if self.device == "cpu" else _device.output_like)(self._given[name])
+                grads[name] = kind(array.astype(self.dtypes[name], copy=False))
                 continue
-            target = real_array(user, name, finite=False)
-            if not np.shares_memory(target, array):
-                target[...] = array
+            if self.device == "cpu":
+                target = real_array(user, name, finite=False)
+                if not np.shares_memory(target, array):
+                    target[...] = array
             grads[name] = user
         return Result(float(loss), terms, grads)
 
@@ -207,7 +221,7 @@ class FullBatch:
         """
         batch = Batch(
             {"phi": phi, "psi": psi},
-            ndim={"psi": np.ndim(psi)} if self.contexts else None,
+            ndim={"psi": _device.axes_of(psi)} if self.contexts else None,
             same_width=self.same_width,
             weights=weights,
             grad=grad,
@@ -239,7 +253,7 @@ class FullBatch:
             raise overflow("gradient", batch)
 
     def _call(self, batch, phi, psi, rows, wanted, accumulate=False) -> bool:
-        return _core.gradient_rows(
+        return batch.engine.gradient_rows(
             phi,
             psi,
             *self.means,
@@ -273,14 +287,21 @@ def finite_loss(batch: Batch, loss: float) -> None:
         raise OverflowError(f"loss: does not fit float64 at the scale of the embeddings ({batch.scale()})")
 
 
-def embedding(a: Any, name: str, ndim: int = 2) -> np.ndarray:
-    """`a` as a NumPy array of float32 or float64; float16 and bfloat16 become float32, other kinds are a TypeError."""
+def embedding(a: Any, name: str, ndim: int = 2) -> Any:
+    """`a` as an array of float32 or float64: NumPy's, or a view of device memory.
+
+    float16 and bfloat16 become float32 (on a device torch's and CuPy's do), other kinds are a TypeError.
+    """
     if type(a).__module__.partition(".")[0] == "torch" and hasattr(a, "device"):
-        if a.device.type != "cpu":
-            raise TypeError(f"{name}: got a torch tensor on {a.device}; allowed: tensors on the CPU (use .cpu())")
+        if a.device.type not in _device.DEVICES:
+            where = "on a CUDA device or on the CPU (use .cpu())"
+            raise TypeError(f"{name}: got a torch tensor on {a.device}; allowed: tensors {where}")
         a = a.detach()
-        if str(a.dtype) == "torch.bfloat16":
+        if str(a.dtype) == "torch.bfloat16" or (a.device.type == "cuda" and str(a.dtype) == "torch.float16"):
             a = a.float()
+    if _device.is_on_device(a):
+        half = _device.dtype_of(a) == np.float16 and hasattr(a, "astype")
+        return _device.array(a.astype(np.float32) if half else a, name, ndim)
     array = real_array(a, name, ndim, finite=False)
     kind = np.asarray(a).dtype.kind
     if kind != "f":
@@ -288,8 +309,28 @@ def embedding(a: Any, name: str, ndim: int = 2) -> np.ndarray:
     return array
 
 
-def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """`out` as a writable NumPy array that shares its memory."""
+def device_of(array: Any) -> str:
+    """Where an array that `embedding` made is."""
+    return "cuda" if isinstance(array, _device.View) else "cpu"
+
+
+def placed(array: Any, device: str) -> Any:
+    """A NumPy array on a device; what is on it already stays."""
+    return array if device_of(array) == device else _device.View.of(_device.engine(device).to_device(array))
+
+
+def empty_like(array: Any) -> Any:
+    """New memory of the shape and dtype of `array`, on its device."""
+    return (np.empty if device_of(array) == "cpu" else _device.View.empty)(array.shape, array.dtype)
+
+
+def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:
+    """`out` as a writable array that shares its memory."""
+    if _device.is_on_device(out):
+        view = _device.View.of(out)
+        if view.shape != shape or view.dtype != dtype or _overlaps_itself(view.at):
+            raise ValueError(f"{name}: got {view.dtype} of shape {view.shape}; allowed: {dtype} of shape {shape}")
+        return view
     array = out if isinstance(out, np.ndarray) else np.asarray(out.detach() if hasattr(out, "detach") else out)
     if array.shape != shape or array.dtype != dtype:
         raise ValueError(f"{name}: got {array.dtype} of shape {array.shape}; allowed: {dtype} of shape {shape}")
@@ -300,7 +341,7 @@ def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -
 
 def check_weights(weights: Any, n: int, name: str = "weights") -> np.ndarray:
     """Sample weights: float64, (n,), not negative, not all zero."""
-    w = vector(weights, name, n)
+    w = vector(_device.View.of(weights).get() if _device.is_on_device(weights) else weights, name, n)
     if w.min() < 0:
         raise ValueError(f"{name}: got {w.min():g} at [{int(w.argmin())}]; allowed: numbers >= 0")
     if w.max() == 0:
@@ -373,6 +414,12 @@ def _outputs(out: Any, names: Sequence[str]) -> dict[str, Any]:
     if len(names) == 1:
         return {names[0]: out}
     raise TypeError(f"out: got {type(out).__name__}; allowed: a dict or a tuple of arrays for {', '.join(names)}")
+
+
+def _share(a: Any, b: Any) -> bool:
+    """Whether two arrays share memory; those of a device have other addresses than the host's."""
+    a, b = (x.at if isinstance(x, _device.View) else x for x in (a, b))
+    return bool(np.shares_memory(a, b))
 
 
 def _overlaps_itself(array: np.ndarray) -> bool:

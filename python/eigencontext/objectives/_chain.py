@@ -93,6 +93,7 @@ def chain(
     eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
     inputs = {"phi": phi, "phi_0": phi_0} | ({} if psi is None else {"psi": psi})
     batch = Batch(inputs, grad=grad, out=out)
+    batch.require_cpu()
     n, d = batch.arrays["phi"].shape
     check_count(n, ddof + 1, f"N - {ddof} divides")
     absorbed, closing = _operators(links, psi is None, n, batch.dtype)

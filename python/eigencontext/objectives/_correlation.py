@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _device
 from .._arguments import check_flag, check_number, real_array
 from ._base import Batch, FullBatch, Result, RowTerms, check_labels, finite_loss
 from ._moments import Moments, check_moments, of_batch
@@ -191,7 +192,12 @@ class _Targets:
     """The batch with its targets, in one part."""
 
     def __init__(self, whole: Batch, targets: Any):
-        array = real_array(targets, "targets", 2, whole.dtype)
+        array: Any
+        if _device.is_on_device(targets):
+            _device.one_device({whole.device, "cuda"}, "phi, targets")
+            array = _device.array(targets, "targets", 2).astype(whole.dtype)
+        else:
+            array = real_array(targets, "targets", 2, whole.dtype)
         if array.shape[0] != whole.n:
             raise ValueError(f"targets: got shape {array.shape}; allowed: {whole.n} rows, as phi has")
         self.width = array.shape[1]

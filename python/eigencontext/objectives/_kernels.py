@@ -7,36 +7,65 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse
 
-from .. import _core
+from .. import _device
 from .._arguments import check_choice, check_flag, check_number, real_array
-from ..operators import KERNELS, Operator, kernel_arguments, origin, pairwise
-from ._base import RowTerms, check_labels
+from ..operators import KERNELS, Operator, as_operator, kernel_arguments, origin, pairwise
+from ._base import RowTerms, check_labels, device_of, empty_like, placed
 
 KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
 _PIECE = 1 << 18  # rows of one call of the engine, which keeps a few vectors for every 512 of them
 
 
-def column_means(A: np.ndarray) -> np.ndarray:
+def engine_of(array: Any) -> Any:
+    """What computes where `array` is."""
+    return _device.engine(device_of(array))
+
+
+def column_means(A: Any) -> np.ndarray:
     """The means of the columns, float64."""
     total = np.zeros(A.shape[1])
     for begin in range(0, A.shape[0], _PIECE):
         piece = A[begin : begin + _PIECE]
-        total += _core.moments(piece, None, None, 0)["mean_phi"] * (piece.shape[0] / A.shape[0])
+        total += engine_of(A).moments(piece, None, None, 0)["mean_phi"] * (piece.shape[0] / A.shape[0])
     return total
 
 
-def combined(terms: RowTerms, b: np.ndarray, c: np.ndarray | None = None, means=(None, None)) -> np.ndarray:
+def combined(terms: RowTerms, b: Any, c: Any = None, means=(None, None), weights: np.ndarray | None = None) -> Any:
     """The rows that `terms` makes of the rows of b and c (csrc/objectives/rows.hpp), as a new array."""
-    out = np.empty(b.shape, b.dtype)
+    out = empty_like(b)
     c = b[:, :0] if c is None else c
-    _core.gradient_rows(b, c, *means, None, None, True, vars(terms), {}, out, None, False)
+    engine_of(b).gradient_rows(b, c, *means, weights, None, True, vars(terms), {}, out, None, False)
     return out
 
 
-def centred(A: np.ndarray, mean: np.ndarray) -> np.ndarray:
+def centred(A: Any, mean: np.ndarray) -> Any:
     """A - mean, row-major and in the dtype of A."""
     return combined(RowTerms(phi=(1.0, 0.0, 0.0)), A, means=(mean, None))
+
+
+def scaled_rows(A: Any, w: np.ndarray) -> Any:
+    """w_i times row i, as a new array."""
+    return combined(RowTerms(phi=(0.0, 1.0, 0.0)), A, weights=w)
+
+
+def weighted_sum(A: Any, B: Any, w: np.ndarray) -> float:
+    """sum_i w_i <a_i, b_i> in float64."""
+    total = 0.0
+    for begin in range(0, A.shape[0], _PIECE):
+        rows = slice(begin, begin + _PIECE)
+        m = engine_of(A).moments(A[rows], B[rows], w[rows], 16)  # moment_pairs: sums about the means
+        a, b = m["mean_phi"], m["mean_psi"]
+        about = m["products"] + a * m["weighted_psi"] + b * m["weighted_phi"] + m["weight"] * a * b
+        total += float(about.sum())
+    return total
+
+
+def matvec(K: Operator, v: np.ndarray) -> np.ndarray:
+    """K v, both on the host."""
+    column = np.ascontiguousarray(v[:, None], K.dtype)
+    return _device.on_host(K.matmat(placed(column, K.device)))[:, 0]
 
 
 def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype, name: str = "X") -> Operator:
@@ -52,9 +81,10 @@ def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype,
     X, A, h, degree, coef0 = kernel_arguments(
         X, A, kernel, bandwidth, options.get("degree", 3), options.get("coef0", 1.0)
     )
+    X, A = (_device.View.of(points) if _device.is_on_device(points) else points for points in (X, A))
     if dtype != X.dtype and kernel in ("rbf", "laplacian"):  # before digits are lost
-        middle = origin(X)
-        X, A = X - middle, None if A is None else A - middle
+        middle = column_means(X) if isinstance(X, _device.View) else origin(X)
+        X, A = centred(X, middle), None if A is None else centred(A, middle)
     return pairwise(
         X.astype(dtype, copy=False),
         None if A is None else A.astype(dtype, copy=False),
@@ -71,12 +101,11 @@ class RawKernel:
     def __init__(self, K: Operator):
         self.K = K
 
-    def times(self, B: np.ndarray) -> np.ndarray:
+    def times(self, B: Any) -> Any:
         return self.K.matmat(B)
 
     def diagonal(self) -> np.ndarray:
-        X, kind = self.K._recipe[1][0], self.K._recipe[1][2]
-        return np.where((X != 0).any(axis=1), 1.0, 0.5) if kind == "cosine" else np.ones(X.shape[0])
+        return self.K._engine.diagonal()[0]
 
 
 class WalkKernel:
@@ -85,22 +114,17 @@ class WalkKernel:
     def __init__(self, K: Operator):
         self.K = K
         exact, n = K.astype(np.float64), K.shape[0]
-        self.r = exact.matvec(np.ones(n))
+        self.r = matvec(exact, np.ones(n))
         if not (self.r > 0).all():
             raise ValueError(f"X: got a row whose kernel values are all 0 ([{int(self.r.argmin())}]); allowed: none")
-        self.q = exact.matvec(1.0 / self.r) / n
+        self.q = matvec(exact, 1.0 / self.r) / n
 
-    def times(self, B: np.ndarray) -> np.ndarray:
-        over_r = (1.0 / self.r).astype(B.dtype)[:, None]
-        middle = self.K.matmat(B * over_r)
-        middle /= self.q.astype(B.dtype)[:, None]
-        result = self.K.matmat(middle)
-        result *= over_r
-        return result
+    def times(self, B: Any) -> Any:
+        middle = scaled_rows(self.K.matmat(scaled_rows(B, 1.0 / self.r)), 1.0 / self.q)
+        return scaled_rows(self.K.matmat(middle), 1.0 / self.r)
 
     def diagonal(self) -> np.ndarray:
-        squares = squared_kernel(self.K).matvec(1.0 / self.q)
-        return squares / self.r / self.r
+        return matvec(squared_kernel(self.K), 1.0 / self.q) / self.r / self.r
 
 
 def squared_kernel(K: Operator) -> Operator:
@@ -114,8 +138,9 @@ def squared_kernel(K: Operator) -> Operator:
     elif kind == "polynomial":
         degree = 2 * degree
     else:  # ((1 + cos)/2)^2 is a polynomial kernel of the normalised rows
-        norms = np.linalg.norm(X, axis=1, keepdims=True)
-        X = X / np.where(norms == 0, 1.0, norms) * math.sqrt(X.shape[1] / 2)
+        rows = _device.on_host(X)
+        norms = np.linalg.norm(rows, axis=1, keepdims=True)
+        X = placed(rows / np.where(norms == 0, 1.0, norms) * math.sqrt(X.shape[1] / 2), K.device)
         kind, degree, coef0 = "polynomial", 2, 0.5
     return pairwise(X, A, kind, h, degree, coef0)
 
@@ -126,7 +151,12 @@ class LabelKernel:
     def __init__(self, numbers: np.ndarray, share: np.ndarray):
         self.numbers, self.share = numbers, share  # class of each row; n_y / n of each class
 
-    def times(self, B: np.ndarray) -> np.ndarray:
+    def times(self, B: Any) -> Any:
+        if device_of(B) != "cpu":  # by the sparse matrix of indicators
+            n = len(self.numbers)
+            ones = scipy.sparse.csr_array((np.ones(n, B.dtype), self.numbers, np.arange(n + 1)), (n, len(self.share)))
+            indicators = as_operator(ones).to("cuda")
+            return indicators.matmat(scaled_rows(indicators.rmatmat(B), 1 / self.share))
         order = np.argsort(self.numbers, kind="stable")
         ordered = self.numbers[order]
         starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -142,7 +172,7 @@ class LabelKernel:
 class TeacherKernel:
     """k = 1 + F F^T, F the functions mu_i of a teacher's embedding times r_i (centred; THEORY 2)."""
 
-    def __init__(self, Z: np.ndarray, threshold: float | None, relative: bool, dtype: np.dtype):
+    def __init__(self, Z: np.ndarray, threshold: float | None, relative: bool, dtype: np.dtype, device: str):
         n = Z.shape[0]
         Z = np.asarray(Z, np.float64)
         U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
@@ -154,24 +184,25 @@ class TeacherKernel:
         kept &= r > 0
         if not kept.any():
             raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
-        self.F = np.ascontiguousarray(U[:, kept] * (math.sqrt(n) * r[kept]), dtype)
+        self.F = placed(np.ascontiguousarray(U[:, kept] * (math.sqrt(n) * r[kept]), dtype), device)
 
-    def times(self, B: np.ndarray) -> np.ndarray:
+    def times(self, B: Any) -> Any:
         """For centred B, which the constant does not see."""
         product = np.zeros((self.F.shape[1], B.shape[1]))
         for begin in range(0, B.shape[0], _PIECE):
             rows = slice(begin, begin + _PIECE)
-            part = _core.moments(self.F[rows], B[rows], None, 2)
+            part = engine_of(B).moments(self.F[rows], B[rows], None, 2)
             product += part["pq"] + B[rows].shape[0] * np.outer(part["mean_phi"], part["mean_psi"])
         return combined(RowTerms(Q=product), B, self.F)
 
     def diagonal(self) -> np.ndarray:
-        return 1.0 + np.einsum("ij,ij->i", self.F, self.F, dtype=np.float64)
+        F = _device.on_host(self.F)
+        return 1.0 + np.einsum("ij,ij->i", F, F, dtype=np.float64)
 
 
 def dual_kernel(
     n: int, dtype: np.dtype, X: Any, labels: Any, teacher: Any, dual: str, options: Mapping[str, Any],
-    threshold: float | None = None, relative: bool = False,
+    threshold: float | None = None, relative: bool = False, device: str = "cpu",
 ):  # fmt: skip
     """The dual kernel on a batch of n rows, from one of X, labels and teacher."""
     given = {"X": X, "labels": labels, "teacher": teacher}
@@ -182,6 +213,7 @@ def dual_kernel(
     if names == ["X"]:
         K = kernel_operator(X, None, options, dtype)
         _agree(K.shape[0], n, "X")
+        _device.one_device({K.device, device}, "phi, X")
         if dual == "walk":
             return WalkKernel(K)
         if options.get("kernel") == "polynomial":
@@ -195,9 +227,11 @@ def dual_kernel(
     check_flag(relative, "relative")
     if threshold is not None:
         threshold = check_number(threshold, "threshold", 0, open_low=True)
+    if _device.is_on_device(teacher):
+        teacher = _device.View.of(teacher).get()
     Z = real_array(teacher, "teacher", 2)
     _agree(Z.shape[0], n, "teacher")
-    return TeacherKernel(Z, threshold, relative, dtype)
+    return TeacherKernel(Z, threshold, relative, dtype, device)
 
 
 def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:

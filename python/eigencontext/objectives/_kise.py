@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from .._arguments import check_choice, check_flag, check_integer, check_number
-from ._base import Batch, FullBatch, Result, RowTerms, check_count, finite_loss, overflow
-from ._kernels import centred, column_means, combined, dual_kernel, kernel_operator
+from ._base import Batch, FullBatch, Result, RowTerms, check_count, device_of, finite_loss, overflow
+from ._kernels import centred, column_means, combined, dual_kernel, kernel_operator, scaled_rows, weighted_sum
 from ._moments import Moments, check_moments, of_batch
 from ._pairwise import check_reread, lazy, slices_batch
 from ._svme import covariance_terms
@@ -77,7 +77,7 @@ class KISE:
     ValueError
         Rows that do not agree, no or a wrong bandwidth, N <= ddof, NaN or inf, a class that is there once.
     TypeError
-        Embeddings that are not floating point, or not on the CPU.
+        Embeddings that are not floating point, or not all on one device.
     OverflowError
         A loss or gradient that does not fit; the message names the scale of the embeddings.
 
@@ -143,7 +143,7 @@ class KISE:
         batch = Batch({"phi": phi}, weights=weights, grad=grad, out=out)
         check_count(batch.n, ddof + 1, f"N - {ddof} divides")
         check_count(batch.n, 1 if diagonal else 2, "N - 1 divides")
-        K = dual_kernel(batch.n, batch.dtype, X, labels, teacher, dual, options, threshold, relative)
+        K = dual_kernel(batch.n, batch.dtype, X, labels, teacher, dual, options, threshold, relative, batch.device)
         B = centred_rows(batch, "phi")
         divisor = batch.n - (not diagonal)
         if batch.weights is None:
@@ -244,11 +244,11 @@ def _feature_metric(acc: Moments, kernel: str, threshold: float | None, relative
     return (V * np.where(kept, n * (r / s) ** 2, 0.0)) @ V.T
 
 
-def _times(K: Any, B: np.ndarray, diagonal: bool) -> np.ndarray:
+def _times(K: Any, B: Any, diagonal: bool) -> Any:
     KB = K.times(B)
-    if not diagonal:
-        KB -= K.diagonal().astype(B.dtype)[:, None] * B
-    return KB
+    if diagonal:
+        return KB
+    return combined(RowTerms(phi=(0.0, -1.0, 0.0), psi=(1.0, 0.0, 0.0)), B, KB, weights=K.diagonal())
 
 
 def _with_regulariser(acc: Moments, data: float, alpha: float, beta: float, eps: float, ddof: int) -> FullBatch:
@@ -280,16 +280,25 @@ def _weighted(
     """The same with weights D (of mean 1) in the data term, tr B^T D (B - K B/N): its gradient has (D K + K D) B."""
     assert batch.weights is not None
     n, d = B.shape
-    w = (batch.weights * (n / batch.weights.sum()))[:, None]
-    WB = (w * B).astype(B.dtype)
-    both = _times(K, np.concatenate([B, WB], axis=1), diagonal)
-    V = (WB - (w * both[:, :d] + both[:, d:]) / (2 * divisor)).astype(B.dtype)
-    data = float(np.einsum("ij,ij->", WB, B - both[:, :d] / divisor, dtype=np.float64)) / (n * d)
+    w = batch.weights * (n / batch.weights.sum())
+    WB = scaled_rows(B, w)
+    KB, KWB = _both(K, B, WB, diagonal)
+    half = combined(RowTerms(phi=(0.0, 1.0, 0.0), psi=(0.0, -0.5 / divisor, 0.0)), B, KB, weights=w)
+    V = combined(RowTerms(phi=(1.0, 0.0, 0.0), psi=(-0.5 / divisor, 0.0, 0.0)), half, KWB)
+    data = (weighted_sum(B, B, w) - weighted_sum(B, KB, w) / divisor) / (n * d)
     batch.arrays, batch.weights = {"phi": B, "psi": V}, None
     full = _with_regulariser(of_batch(batch, "svme"), data, alpha, beta, eps, ddof)
     finite_loss(batch, full.loss)
     full.rows["phi"].psi = (2.0 / (n * d * (1.0 + alpha + beta)), 0.0, 0.0)
     return full
+
+
+def _both(K: Any, B: Any, WB: Any, diagonal: bool) -> tuple[Any, Any]:
+    """K B and K W B: on the CPU in one sweep."""
+    if device_of(B) != "cpu":
+        return _times(K, B, diagonal), _times(K, WB, diagonal)
+    both = _times(K, np.concatenate([B, WB], axis=1), diagonal)
+    return both[:, : B.shape[1]], both[:, B.shape[1] :]
 
 
 def sliced_kise(

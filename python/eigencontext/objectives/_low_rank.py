@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _device
 from .._arguments import check_choice, check_flag, vector
 from ._base import Batch, FullBatch, Result, RowTerms, check_count, finite_loss, overflow
 from ._moments import Moments, check_moments, of_batch
@@ -141,7 +141,7 @@ class LowRank:
         grad: Any = None,
         out: Any = None,
     ) -> Result:
-        ndim = {"psi": 3} if np.ndim(psi) == 3 else None
+        ndim = {"psi": 3} if _device.axes_of(psi) == 3 else None
         batch = Batch({"phi": phi, "psi": psi}, ndim=ndim, weights=weights, grad=grad, out=out)
         acc = of_batch(batch, "low_rank")
         if centered is True and estimator == "u":
@@ -341,7 +341,8 @@ class ViewBatch:
         if out is None:
             return
         fits = bool(np.isfinite(self.P).all())
-        if not fits or not _core.view_rows(batch.arrays["views"], batch.weights, self.P, self.pair, self.square, out):
+        views = batch.arrays["views"]
+        if not fits or not batch.engine.view_rows(views, batch.weights, self.P, self.pair, self.square, out):
             batch.check_finite()
             raise overflow("gradient", batch)
 

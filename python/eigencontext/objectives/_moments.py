@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _device
 from .._arguments import check_choice, check_integer
 from ._base import Batch
 
@@ -149,7 +149,7 @@ class Moments:
         else:
             if psi is None:
                 raise TypeError(f"psi: got None; allowed: an array (n, {self.d_psi})")
-            several = self.objective == "low_rank" and getattr(psi, "ndim", 2) == 3
+            several = self.objective == "low_rank" and _device.axes_of(psi) == 3
             ndim = {"psi": 3} if several else {}
             batch = Batch({"phi": phi, "psi": psi}, ndim=ndim, weights=weights, grad=(), same_width=False)
         self.add(batch)
@@ -168,35 +168,35 @@ class Moments:
             rows = slice(begin, begin + _PIECE)
             pieces = {name: array[rows] for name, array in batch.arrays.items()}
             weights = None if batch.weights is None else batch.weights[rows]
-            for part in self._parts(pieces, weights):
+            for part in self._parts(batch.engine, pieces, weights):
                 self._merge(part)
         self.views = views
         self.precision = max(self.precision, float(np.finfo(batch.dtype).eps))
         self._require_finite(batch)
 
-    def _parts(self, arrays: dict[str, np.ndarray], weights: np.ndarray | None):
+    def _parts(self, engine: Any, arrays: dict[str, Any], weights: np.ndarray | None):
         """The moments of one piece: one set, or for several contexts of an input one for each."""
         if self._extra == "views":
             A = arrays["views"]
-            weight, pairs, squares = _core.view_sums(A, weights)
+            weight, pairs, squares = engine.view_sums(A, weights)
             for j in range(A.shape[1]):
                 part = self._empty()
-                part._fill(_core.moments(A[:, j], None, None, self._flags), A.shape[0])
+                part._fill(engine.moments(A[:, j], None, None, self._flags), A.shape[0])
                 if j == 0:
                     part.plain.update(weight=weight, pairs=pairs, squares=squares)
                 yield part
             return
         phi, psi = arrays["phi"], arrays["psi"]
-        for context in psi.transpose(1, 0, 2) if psi.ndim == 3 else [psi]:
+        for context in [psi[:, j] for j in range(psi.shape[1])] if psi.ndim == 3 else [psi]:
             part = self._empty()
             if self._centre is None:
-                part._fill(_core.moments(phi, context, weights, self._flags), phi.shape[0])
+                part._fill(engine.moments(phi, context, weights, self._flags), phi.shape[0])
             if "dots" in part.plain:
                 m, k = self._centre or (None, None)
                 levels = self._levels
                 if self._extra == "levels" and levels is None:
                     levels = np.ones(self.d)
-                squares, b, c = _core.diagonal_sums(phi, context, m, k, levels, self._joint)
+                squares, b, c = engine.diagonal_sums(phi, context, m, k, levels, self._joint)
                 part.plain["dots"] = squares
                 if self._centre is not None:
                     part.n = phi.shape[0]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core
+from .. import _core, _device
 from .._arguments import check_choice, check_finite, check_number
 from ._base import Batch, Result, check_count, embedding, finite_loss, overflow
 from ._kernels import centred, column_means
@@ -78,7 +78,7 @@ def lazy(a: Any) -> bool:
     """Whether rows are to be read by slices, as they are needed: no array, but something with len and slicing."""
     if isinstance(a, (np.ndarray, list, tuple)) or hasattr(a, "columns") or hasattr(a, "__array_interface__"):
         return False
-    if hasattr(a, "__dlpack__"):
+    if hasattr(a, "__dlpack__") or _device.is_on_device(a):
         return False
     return hasattr(a, "__len__") and hasattr(a, "__getitem__")
 
@@ -94,6 +94,7 @@ def slices_batch(
             first = embedding(a[0:1], name, ndim)
         stand_ins[name] = np.broadcast_to(first, (len(a), *first.shape[1:])) if by_slices else a
     batch = Batch(stand_ins, ndim=dict.fromkeys(inputs, ndim), weights=weights, grad=grad, out=out)
+    batch.require_cpu()
     sides = []
     for name, a in inputs.items():
         array, by_slices = batch.arrays[name], stand_ins[name] is not a

@@ -70,7 +70,7 @@ class SVME:
     ValueError
         Shapes that do not agree, N <= ddof, NaN or inf, weights that are negative or all zero.
     TypeError
-        Embeddings that are not floating point, or not on the CPU.
+        Embeddings that are not floating point, or not all on one device.
     OverflowError
         A loss or gradient that does not fit; the message names the scale of the embeddings.
 
