@@ -94,8 +94,8 @@ void bind(py::module_& m) {
   using Op = Operator<Device, T>;
   const auto solve = [](bool singular) {
     return [singular](const std::shared_ptr<Op>& op, Index k, const std::string& method, double tol, Index block_size,
-                      Index max_basis, Index max_sweeps, bool verify, bool fused, bool keep_sweeps, std::uint64_t seed,
-                      const std::vector<double>& start, const py::object& callback, bool tf32) {
+                      Index max_basis, Index max_sweeps, bool verify, bool squared, bool keep_sweeps,
+                      std::uint64_t seed, const std::vector<double>& start, const py::object& callback, bool tf32) {
       SpectrumOptions options;
       options.method = parse_method(method);
       options.tol = tol;
@@ -103,7 +103,7 @@ void bind(py::module_& m) {
       options.max_basis = max_basis;
       options.max_sweeps = max_sweeps;
       options.verify = verify;
-      options.fused = fused;
+      options.squared = squared;
       options.keep_sweeps = keep_sweeps;
       options.seed = seed;
       options.start = start;
@@ -118,9 +118,9 @@ void bind(py::module_& m) {
   for (const bool singular : {true, false}) {
     m.def(singular ? "svd" : "eigh", solve(singular), py::arg("op"), py::arg("k"), py::kw_only(),
           py::arg("method") = "krylov", py::arg("tol") = 1e-3, py::arg("block_size") = 0, py::arg("max_basis") = 0,
-          py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("fused") = false, py::arg("keep_sweeps") = false,
-          py::arg("seed") = 0, py::arg("start") = std::vector<double>{}, py::arg("callback") = py::none(),
-          py::arg("tf32") = false);
+          py::arg("max_sweeps") = 0, py::arg("verify") = true, py::arg("squared") = false,
+          py::arg("keep_sweeps") = false, py::arg("seed") = 0, py::arg("start") = std::vector<double>{},
+          py::arg("callback") = py::none(), py::arg("tf32") = false);
   }
   m.def("rpcholesky", &rpcholesky<T>, py::arg("op"), py::arg("rank"), py::arg("proposals"), py::arg("seed") = 0);
 }

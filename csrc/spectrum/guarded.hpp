@@ -40,8 +40,9 @@ class Guarded {
   void multiply_transposed(Block<const Scalar> Y, Block<Scalar> Z) {
     require_finite(apply(transposed_ ? Kind::left : Kind::right, 1, Y, Z));
   }
-  // Z = A^T A X / scale^2, the input scaled before and the output after, so that nothing leaves the range between. The
-  // first block is tried as it is: where Z is of ordinary size, nothing has to be measured.
+  // Z = A^T A X / scale^2, in one read where the operator prefers that; the input scaled before and the output after,
+  // so that nothing leaves the range between. The first block is tried as it is: where Z is of ordinary size, nothing
+  // has to be measured.
   void multiply_fused(Block<const Scalar> X, Block<Scalar> Z) {
     if (!measured_ && apply(Kind::fused, 1, X, Z)) {
       const double ratio = largest_column(Z) / largest_column(X);
@@ -89,13 +90,20 @@ class Guarded {
     const Block<Scalar> out = Y.stride == Y.cols ? Y : packed(packed_Y_, Y.rows, Y.cols);
     if (kind == Kind::left) A_.multiply(X, out);
     if (kind == Kind::right) A_.multiply_transposed(X, out);
-    if (kind == Kind::fused) A_.multiply_fused(nullptr, X, out);
+    if (kind == Kind::fused) square(X, out);
     if (!Backend::template all_finite<Scalar>(out.view())) return false;
     if (out.data != Y.data)
       Backend::template add<Scalar>(1 / scale_, out, 0.0, Y);
     else if (scale_ != 1)
       eigencontext::spectrum::scale<Backend>(1 / scale_, Y);
     return true;
+  }
+
+  void square(Block<const Scalar> X, Block<Scalar> Z) {
+    if (!transposed_ && A_.prefers_fused()) return A_.multiply_fused(nullptr, X, Z);
+    const Block<Scalar> Y = packed(packed_AX_, rows(), X.cols);
+    transposed_ ? A_.multiply_transposed(X, Y) : A_.multiply(X, Y);
+    transposed_ ? A_.multiply(Y, Z) : A_.multiply_transposed(Y, Z);
   }
 
   // A power of two near the norm, or 1 where the values are ordinary; so scaling never rounds.
@@ -133,7 +141,7 @@ class Guarded {
   double scale_ = 1;
   bool measured_ = false, gaussian_ = false;
   Index matvecs_ = 0;
-  Array<Backend, Scalar> packed_X_, packed_Y_;
+  Array<Backend, Scalar> packed_X_, packed_Y_, packed_AX_;
 };
 
 }  // namespace eigencontext::spectrum

@@ -1,7 +1,7 @@
 // Block Lanczos with full reorthogonalisation on a symmetric H: H V = V T + V_next R E^T, eigh(T).
-// H = A for eigenvalues (values w, residual ||A v - w v|| = ||R s_last||), or H = A^T A through the fused product
-// (values s = sqrt(theta), residual ||A^T u - s v|| = ||R s_last|| / s): no left basis, half the traffic of a sweep,
-// and the condition number squared, so its results are refined or handed to GolubKahan.
+// H = A for eigenvalues (values w, residual ||A v - w v|| = ||R s_last||), or H = A^T A, fused where the operator
+// prefers it (values s = sqrt(theta), residual ||A^T u - s v|| = ||R s_last|| / s): no left basis, half the traffic of
+// a sweep, and the condition number squared, so its results are refined or handed to GolubKahan.
 #pragma once
 
 #include <limits>

@@ -289,10 +289,11 @@ Solved<Backend, Scalar> solve_krylov(Guarded<Backend, Scalar>& A, Run& run, Fres
   return solved;
 }
 
-// A^T A through the fused product; hands over to solve_krylov, which starts from random combinations of the Ritz
+// A^T A, with no basis of the left side; hands over to solve_krylov, which starts from random combinations of the Ritz
 // vectors found so far, where values are too small for squares or true residuals do not hold.
 template <class Backend, class Scalar>
-Solved<Backend, Scalar> solve_fused(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh, Array<Backend, Scalar> start) {
+Solved<Backend, Scalar> solve_squared(Guarded<Backend, Scalar>& A, Run& run, Fresh& fresh,
+                                      Array<Backend, Scalar> start) {
   Array<Backend, Scalar> found;
   const Index block = start.cols();
   {
@@ -407,9 +408,9 @@ SpectrumResult<Backend, Scalar> decompose(const Operator<Backend, Scalar>& op, I
       singular ? GolubKahan<Backend, Scalar>::probe_steps : Lanczos<Backend, Scalar, false>::probe_steps;
   Run run = choose<Scalar>(options, k, dimensions, std::max(op.rows(), op.cols()), probe_steps);
   const bool krylov = options.method == Method::krylov && has_room(run, dimensions, probe_steps);
-  const bool fused = singular && krylov && options.fused && op.has_fused() && !options.keep_sweeps;
+  const bool squared = singular && krylov && options.squared && !options.keep_sweeps;
   // The tall orientation keeps the longer basis on the left; a fused product only exists for the matrix as it is.
-  const bool transposed = singular && op.rows() < op.cols() && !fused;
+  const bool transposed = singular && op.rows() < op.cols() && !(squared && op.prefers_fused());
   Guarded<Backend, Scalar> A(op, transposed, options.seed);
   Fresh fresh{options.seed};
   try {
@@ -420,7 +421,8 @@ SpectrumResult<Backend, Scalar> decompose(const Operator<Backend, Scalar>& op, I
       if constexpr (!singular)
         solved = solve_lanczos(A, run, fresh, std::move(start));
       else
-        solved = fused ? solve_fused(A, run, fresh, std::move(start)) : solve_krylov(A, run, fresh, std::move(start));
+        solved =
+            squared ? solve_squared(A, run, fresh, std::move(start)) : solve_krylov(A, run, fresh, std::move(start));
     } else if (options.method == Method::subspace) {
       solved = solve_subspace<singular>(A, run, fresh);
     } else if (options.method == Method::gram && singular) {

@@ -25,7 +25,7 @@ struct SpectrumOptions {
   double tol = 1e-3;
   Index block_size = 0, max_basis = 0, max_sweeps = 0;
   bool verify = true;
-  bool fused = false;        // work on A^T A through Operator::multiply_fused (krylov on SVD only)
+  bool squared = false;      // work on A^T A, with a basis of one side alone (krylov on SVD only)
   bool keep_sweeps = false;  // do exactly max_sweeps sweeps, never stop early (randomized_svd with n_iter a number)
   std::uint64_t seed = 0;
   std::vector<double> start;                      // optional first start column (length cols)

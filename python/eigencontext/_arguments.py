@@ -27,9 +27,16 @@ def check_integer(value, name: str, low: int | None = None, high: int | None = N
 
 
 def check_number(
-    value, name: str, low: float | None = None, high: float | None = None, *, open_low=False, open_high=False
+    value,
+    name: str,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    open_low=False,
+    open_high=False,
+    start: str = "",
 ) -> float:
-    """A finite real number between low and high; `open_low`, `open_high` exclude the ends."""
+    """A finite real number between low and high; `open_low`, `open_high` exclude them; `start` says where to begin."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     allowed = "a finite number"
@@ -37,6 +44,8 @@ def check_number(
         allowed += f" {'>' if open_low else '>='} {low:g}"
     if high is not None:
         allowed += f"{' and' if low is not None else ''} {'<' if open_high else '<='} {high:g}"
+    if start:
+        allowed += f" ({start})"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating, np.integer)):
         raise TypeError(f"{name}: got {_shown(value)}; allowed: {allowed}")
     value = float(value)
@@ -141,7 +150,9 @@ def real_array(a, name: str, ndim: int | None = None, dtype=None, *, finite: boo
     wanted = real_dtype(array.dtype, name)  # refuses complex, whatever dtype was asked for
     if ndim is not None:
         if array.ndim != ndim:
-            raise ValueError(f"{name}: got shape {array.shape}; allowed: an array with {ndim} axes")
+            raise ValueError(
+                f"{name}: got shape {array.shape}; allowed: an array with {ndim} {'axis' if ndim == 1 else 'axes'}"
+            )
         if 0 in array.shape:
             raise ValueError(f"{name}: got shape {array.shape}; allowed: at least one entry along every axis")
     wanted = np.dtype(dtype) if dtype is not None else wanted
@@ -187,7 +198,7 @@ def sparse_array(a, name: str, dtype=None) -> scipy.sparse.csr_array:
     Nothing of the caller's is changed, and nothing is copied where `a` is canonical CSR of the right dtype.
     """
     if a.ndim != 2:
-        raise ValueError(f"{name}: got {a.ndim} axes; allowed: 2")
+        raise ValueError(f"{name}: got a sparse array of shape {a.shape}; allowed: 2 axes")
     if 0 in a.shape:
         raise ValueError(f"{name}: got shape {a.shape}; allowed: at least one entry along every axis")
     wanted = real_dtype(a.dtype, name)
@@ -285,6 +296,8 @@ def _to_numpy(a, name: str) -> np.ndarray:
     try:
         array = np.asarray(a)
     except (ValueError, TypeError) as error:
+        if "inhomogeneous" in str(error):
+            raise ValueError(f"{name}: got rows of different lengths in {_shown(a)}; allowed: an array") from error
         if not hasattr(a, "__dlpack__"):
             raise type(error)(f"{name}: {type(a).__name__} cannot be made into an array: {error}") from error
         try:
@@ -313,7 +326,7 @@ def _first_nonfinite(array: np.ndarray):
     """
     if array.dtype.kind != "f" or array.size == 0:
         return
-    flat = array.ndim >= 1 and array.size <= _CHUNK
+    flat = array.size <= _CHUNK
     with np.errstate(all="ignore"):
         if flat:
             if np.isfinite(array.sum()) or np.isfinite(array).all():

@@ -217,12 +217,11 @@ def _compare(arguments: argparse.Namespace) -> None:
 
 
 def _read(arguments: argparse.Namespace) -> Input:
-    drop = [name for names in arguments.drop or [] for name in names.split(",")]
     with Stage(f"reading {arguments.input}"):
         source = read(
             arguments.input,
             arguments.format,
-            drop=drop,
+            drop=arguments.drop or [],
             label=arguments.label,
             probe=getattr(arguments, "labels", None),
             standardize=arguments.standardize,

@@ -22,6 +22,8 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin, get_type
 
 from . import contexts
 from ._read import Input
+from .contexts._sampled import STARTS
+from .contexts._teacher import SignedKernel
 from .operators import KERNELS
 
 _WORD = re.compile(r"[^\s:=+*@,()]+")
@@ -125,6 +127,21 @@ def known() -> dict[str, tuple[Callable[..., Any], str, dict[str, bool]]]:
     return {**kernels, **found}
 
 
+@functools.cache
+def signed_kernels() -> set[str]:
+    """The names that can be no part of a mixture or a convolution."""
+    return {
+        name
+        for name, (function, _, _) in known().items()
+        if inspect.isfunction(function) and get_type_hints(function)["return"] is SignedKernel
+    }
+
+
+def start_of(key: str) -> str:
+    """What to begin with, as a message says it."""
+    return f" ({STARTS[key]})" if key in STARTS else ""
+
+
 def _is_scalar(hint: Any) -> bool:
     """Whether the signature says that this is a number, a word or a flag, and no array."""
     if get_origin(hint) in (Union, types.UnionType):
@@ -192,6 +209,7 @@ class _Reader:
                 break
         if len(members) == 1 and weights[0] is None:
             return members[0]
+        self.require_joint(members)
         given = [weight for weight in weights if weight is not None]
         if given and len(given) < len(weights):
             self.fail("a mixture with weights on some members", "a weight on every member, or on none", start)
@@ -220,7 +238,15 @@ class _Reader:
         links = [self.single()]
         while self.take("@"):
             links.append(self.single())
-        return links[0] if len(links) == 1 else Convolution(links)
+        if len(links) == 1:
+            return links[0]
+        self.require_joint(links)
+        return Convolution(links)
+
+    def require_joint(self, parts: list[Node]) -> None:
+        for part in parts:
+            if isinstance(part, Single) and part.name in signed_kernels():
+                self.fail(f"{part.name}, which is no joint distribution", "it alone, or contexts that are one", part.at)
 
     def single(self) -> Node:
         if self.take("("):
@@ -241,7 +267,7 @@ class _Reader:
             self.option(keys, result)
         lacking = [key for key, required in keys.items() if required and key not in result.options]
         if lacking:
-            self.fail(f"{name} without {lacking[0]}", f"{name}:{lacking[0]}=...", start)
+            self.fail(f"{name} without {lacking[0]}", f"{name}:{lacking[0]}=...{start_of(lacking[0])}", start)
         return result
 
     def option(self, keys: dict[str, bool], context: Single) -> None:

@@ -87,7 +87,8 @@ def svd(
         left over for tiles of kernels, which later sweeps then only read. Default: half of the memory available
         for the first two, 128 MiB for the third.
     seed : int
-        Same seed, same bits, whatever the number of threads.
+        Same seed, same bits, whatever the number of threads. A column-major array is read as it lies, in another order
+        of sums: it agrees with its row-major copy to rounding, not in every bit.
     callback : callable, optional
         Called after each sweep with an object that has `.sweep`, `.basis_size`, `.residuals` and `.elapsed`; returning
         True stops. An exception in it ends the run and reaches the caller.
@@ -472,7 +473,7 @@ def _run(
         max_basis=plan.basis if plan.method in ("krylov", "rpcholesky") else 0,
         max_sweeps=plan.max_sweeps,
         verify=check_flag(verify, "verify"),
-        fused=plan.fused,
+        squared=plan.squared,
         keep_sweeps=False,
         seed=check_seed(seed),
         start=start,

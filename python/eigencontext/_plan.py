@@ -18,7 +18,7 @@ EIGH_METHODS: tuple[str, ...] = get_args(EighMethod)
 
 _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
-_FUSED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
+_SQUARED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
 _LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
@@ -37,6 +37,8 @@ class Plan:
         Why.
     block_size, basis : int
         Columns of a block, and the most columns that the basis may have (0 where the method has none).
+    squared : bool
+        Whether the basis is one of A^T A (A A^T where that is smaller): the right vectors alone.
     fused : bool
         Whether a sweep is A^T(A X) in one read of A.
     passes : int
@@ -58,6 +60,7 @@ class Plan:
     reason: str
     block_size: int
     basis: int
+    squared: bool
     fused: bool
     passes: int
     flops: float
@@ -229,7 +232,7 @@ def _choose(
     krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
     gram_flops = 2 * _flops(op, small) + 10.0 * small**3
 
-    fused = False
+    squared = fused = False
     if method != "auto":
         reason = "asked for"
     elif given and fits:
@@ -263,9 +266,16 @@ def _choose(
             )
         method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
         reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
-    if method == "krylov" and not symmetric and op._engine.prefers_fused and tol >= _FUSED_TOL:
-        fused = True
+    if method == "krylov" and not symmetric and tol >= _SQUARED_TOL:
+        fused = op._engine.prefers_fused
+        # Two products with A cost less than orthogonalising the longer side against its basis.
+        squared = fused or 2 * passes * _flops(op, block) < 4.0 * max(n, m) * columns**2
+    if squared:
+        krylov_flops -= 4.0 * (n if fused else max(n, m)) * columns**2
+    if fused:
         reason += "; A^T(A X) in one read of A"
+    elif squared:
+        reason += "; a basis of the shorter side alone"
     if method == "krylov" and memory_bound:
         reason += f"; the basis is held to {basis} vectors by max_memory"
 
@@ -278,7 +288,7 @@ def _choose(
     if method in ("full", "gram"):
         return Plan(
             shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=0, basis=0,
-            fused=False, passes=1 if method == "full" else 2,
+            squared=False, fused=False, passes=1 if method == "full" else 2,
             flops=_flops(op, small) + 10.0 * n * m * small if method == "full" else gram_flops,
             bytes=float(op.cost(small)["bytes"]), memory=memory,
         )  # fmt: skip
@@ -290,7 +300,7 @@ def _choose(
         memory = itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
-        fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,
+        squared=squared, fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,
         bytes=(1 if fused else 2) * passes * float(op.cost(block)["bytes"]), memory=memory,
         max_sweeps=sweeps, memory_bound=memory_bound,
     )  # fmt: skip
@@ -322,7 +332,8 @@ def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_
     share = rank / n
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method="rpcholesky", reason=reason,
-        block_size=min(64, max(8, rank // 8)) if asked_block is None else asked_block, basis=rank, fused=False,
+        block_size=min(64, max(8, rank // 8)) if asked_block is None else asked_block, basis=rank,
+        squared=False, fused=False,
         # A product with a symmetric operator makes half of its entries; then F, F^T F, the vectors and their QR.
         passes=0, flops=2 * share * _flops(op, 1) + n * (2.0 * rank**2 + 4.0 * rank * k + 8.0 * k**2),
         bytes=share * float(op.cost(1)["bytes"]), memory=memory(rank), memory_bound=rank < wanted,

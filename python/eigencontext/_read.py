@@ -6,7 +6,9 @@ NumPy, SciPy and pandas read; what they report is put into the user's terms. Not
 from __future__ import annotations
 
 import csv
+import difflib
 import itertools
+import math
 import os
 import re
 import warnings
@@ -19,6 +21,10 @@ import scipy.sparse as sp
 
 FORMATS = ("npy", "npz", "csv", "tsv", "parquet", "mtx", "edges", "txt")
 _TABLES = ("csv", "tsv", "parquet")
+#: of the columns of a table, in messages
+_NAMES_SHOWN = 20
+#: lines of a text that are looked at: whether they are numbers
+_LINES = 20
 _PICKLE = "a pickle, which is refused: it may run code; allowed: arrays of numbers"
 
 
@@ -73,7 +79,8 @@ def read(
     format : one of `FORMATS`, optional
         Whatever the name ends in.
     drop, label, probe : str
-        Columns of a table that are no features; `label` becomes `labels`, `probe` becomes `probed`.
+        Columns of a table that are no features; `label` becomes `labels`, `probe` becomes `probed`. An entry of `drop`
+        that is no column is a list of them, separated by commas.
     standardize : bool
         Mean 0 and standard deviation 1 for each column of a dense array or a table.
     directed : bool
@@ -91,7 +98,11 @@ def read(
         raise ValueError(f"INPUT: got {path}; allowed: {known} (or say which with --format)")
     for option, given in (("--drop", drop), ("--label", label), ("--labels", probe)):
         if given and ending not in _TABLES:
-            raise ValueError(f"{option}: got {given} for .{ending}; allowed: columns of .csv, .tsv and .parquet")
+            shown = given if isinstance(given, str) else ",".join(given)
+            raise ValueError(
+                f"{option}: got {shown}, but .{ending} has no named columns; allowed: columns of .csv, .tsv and "
+                ".parquet (write the data as one of these)"
+            )
     if directed and ending != "edges":
         raise ValueError(f"--directed: got it for .{ending}; allowed: edge lists (.edges)")
     if ending in _TABLES:
@@ -220,7 +231,7 @@ def _frame(path: str, ending: str) -> Any:
     options: dict[str, Any] = {"sep": "\t" if ending == "tsv" else ","}
     try:
         first = pandas.read_csv(path, header=None, nrows=1, dtype=str, **options).iloc[0]
-        _require_separated(path, ending, first)
+        _require_separated(ending, first)
         numbers = first[pandas.to_numeric(first, errors="coerce").notna()]
         if len(numbers) == len(first):  # no names in the first line
             frame = pandas.read_csv(path, header=None, **options)
@@ -243,11 +254,11 @@ def _frame(path: str, ending: str) -> Any:
         raise _unreadable(path, ending, error) from error
 
 
-def _require_separated(path: str, ending: str, first: Any) -> None:
+def _require_separated(ending: str, first: Any) -> None:
     found = [name for sign, name in ((";", "semicolons"), ("\t", "tabs"), (",", "commas")) if sign in str(first[0])]
     if len(first) == 1 and found:
         wanted = "tabs" if ending == "tsv" else "commas (tabs: .tsv, or --format tsv)"
-        raise ValueError(f"INPUT: {path} seems to have {found[0]} between its fields; allowed: {wanted}")
+        raise ValueError(f"it seems to have {found[0]} between its fields; allowed: {wanted}")
 
 
 def _overfull_line(path: str, ending: str) -> str:
@@ -265,13 +276,18 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], named: dict[str, str |
     """`named`: the columns that options take out for labels."""
     pandas = _pandas(path)
     frame = frame.rename(columns=str)
+    drop = [name for names in drop for name in ([names] if names in frame.columns else names.split(","))]
     taken = {option: name for option, name in named.items() if name}
     for option, names in (("--drop", drop), *((option, [name]) for option, name in taken.items())):
         unknown = [name for name in names if name not in frame.columns]
         if unknown:
-            raise ValueError(f"{option}: {path} has no column {unknown[0]!r}; allowed: {', '.join(frame.columns)}")
+            near = difflib.get_close_matches(unknown[0], frame.columns, n=1)
+            meant = f" (did you mean {near[0]!r}?)" if near else ""
+            raise ValueError(
+                f"{option}: {path} has no column {unknown[0]!r}{meant}; allowed: {_listed(list(frame.columns))}"
+            )
     if len(frame) == 0:
-        raise ValueError(f"INPUT: {path} has no rows (only names: {', '.join(frame.columns)})")
+        raise ValueError(f"INPUT: {path} has no rows (only names: {_listed(list(frame.columns))})")
     columns = {option: _labels(option, path, frame[name]) for option, name in taken.items()}
     features = frame.drop(columns=[*drop, *taken.values()])
     counts = [name for name in features.columns if name.startswith("Unnamed:") and _counts_rows(features[name])]
@@ -290,13 +306,20 @@ def _of_frame(path: str, frame: Any, drop: Sequence[str], named: dict[str, str |
             f"INPUT: {path} has {what} in column {numeric.columns[column]!r}, row {row + 1} ({len(bad)} such entries "
             f"in {len(np.unique(bad[:, 1]))} column(s)); allowed: finite numbers (--drop leaves columns out)"
         )
-    notes = [f"columns used: {', '.join(numeric.columns)}"]
+    notes = [f"columns used: {_listed(list(numeric.columns))}"]
     if counts:
         notes.append(f"columns not used, as they have no name and number the rows: {', '.join(counts)}")
     if other:
-        notes.append(f"columns not used, as they are not numeric: {', '.join(other)}")
+        notes.append(f"columns not used, as they are not numeric: {_listed(other)}")
     labels, probed = columns.get("--label"), columns.get("--labels")
     return Input(np.ascontiguousarray(X), "neighbors", labels, probed, notes)
+
+
+def _listed(names: list[str]) -> str:
+    """All names, or the first and the last of very many."""
+    if len(names) <= _NAMES_SHOWN:
+        return ", ".join(names)
+    return f"{', '.join(names[: _NAMES_SHOWN - 2])}, ..., {names[-1]} ({len(names)} in all)"
 
 
 def _counts_rows(column: Any) -> bool:
@@ -322,6 +345,8 @@ def _not_numeric(pandas: Any, column: Any) -> str:
 
 def _documents(path: str, every: bool) -> Input:
     if not os.path.isdir(path):
+        if not every:
+            _require_words(path)
         return Input(Documents([path]), "cooccurrence")
     files = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
     texts = [name for name in files if every or name.lower().endswith(".txt")]
@@ -332,6 +357,27 @@ def _documents(path: str, every: bool) -> Input:
     if len(texts) < len(files):
         notes.append(f"{len(files) - len(texts)} file(s) not read, as they do not end in .txt (--format txt reads all)")
     return Input(Documents(texts), "cooccurrence", notes=notes)
+
+
+def _require_words(path: str) -> None:
+    """Whether the first lines, but for one of names, are numbers: a table, of which nobody wants the digits counted."""
+    with open(path, encoding="utf-8-sig", errors="replace") as file:
+        lines = [line for line in itertools.islice(file, _LINES) if line.strip()]
+    fields = [re.split(r"[\s,;]+", line.strip(" \t\r\n,;")) for line in lines]
+    if len(fields) > 1 and all(_is_finite(field) for line in fields[1:] for field in line):
+        signs = {",": "--format csv", "\t": "--format tsv"}
+        table = next((how for sign, how in signs.items() if sign in lines[1].strip()), "commas between the numbers")
+        raise ValueError(
+            f"INPUT: {path} holds numbers and no words (line 2 begins {lines[1].strip()[:30]!r}); allowed: for a "
+            f"table {table}, for edges --format edges, for numbers that are words --format txt"
+        )
+
+
+def _is_finite(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def _not_utf8(path: str) -> ValueError:

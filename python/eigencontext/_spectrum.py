@@ -345,7 +345,7 @@ def _of_signed_kernel(ctx: SignedKernel, result: SvdResult, asked: int, seed: in
     U, S, V, r = U[:, kept], S[kept], Vh[kept].T, r[kept]
     root = np.sqrt(ctx.p_x)
     if ctx.threshold is None:
-        missed = result.missed / S[0] ** 2
+        missed = result.missed / S[0] / S[0]
     else:  # at most so many more reach the threshold
         rest = 0.0 if exhausted else float(ctx.rank_bound - len(S))
         square = ctx.smallest(S[0]) ** 2  # 0 where the threshold is 0 or nearly so

@@ -35,6 +35,7 @@ __all__ = ["Operator", "as_operator", "kernel"]
 
 Kernel = Literal["rbf", "laplacian", "cosine", "polynomial"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
+ORIGIN_ROWS = 101  # rows whose median is the origin
 MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
 
 
@@ -551,18 +552,25 @@ def check_bandwidth(bandwidth, X, kernel: str, seed: int = 0) -> float | None:
     return check_number(bandwidth, "bandwidth", 0, open_low=True)
 
 
-def median_bandwidth(X, kernel: str, seed: int = 0) -> float:
+def median_bandwidth(X, kernel: str, seed: int = 0, name: str = "X") -> float:
     """Median of the kernel's distance over the pairs i < j of min(n, 1000) seeded rows of X."""
     n = X.shape[0]
     if n < 2:
-        raise ValueError("bandwidth: 'median' needs at least two rows; give a number > 0")
+        raise ValueError(f"bandwidth: got 'median' for one row of {name}; allowed: a number > 0, or two rows")
     X = X[_median_rows(n, seed)]
     from scipy.spatial.distance import pdist
 
     h = float(np.median(pdist(np.asarray(X, np.float64), "cityblock" if kernel == "laplacian" else "euclidean")))
     if not (h > 0 and math.isfinite(h)):
-        raise ValueError(f"bandwidth: the median distance is {h:g}; give a number > 0")
+        raise ValueError(f"bandwidth: got 'median', but the median distance in {name} is {h:g}; allowed: a number > 0")
     return h
+
+
+def origin(X: np.ndarray) -> np.ndarray:
+    """A point amid the rows: their median, which far outliers do not move away from the others (a mean far off would
+    cost all of them their last digits). Of at most so many rows, evenly spaced."""
+    some = X[:: -(-len(X) // ORIGIN_ROWS)]
+    return np.median(some.astype(np.float64), axis=0)
 
 
 def _centered(K: Operator) -> Operator:

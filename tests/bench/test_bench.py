@@ -112,6 +112,7 @@ def test_goals():
     assert Goal("at most", 2, 3.0, most=True).reached is False and Goal("not measured", 2, None).reached is None
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path):
     tasks = "dense_products,csr_products,small"
     command = [sys.executable, "-m", "bench", "--quick", "--only", tasks, "--peers", "numpy,scipy", "--out", tmp_path]

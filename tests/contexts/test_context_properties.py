@@ -131,3 +131,35 @@ def test_files_give_back_every_bit(kind, n, m, dtype, seed, context):
     if context and new is not None:
         rows = ctx.rows if kind != "labels" else slice(None)
         np.testing.assert_array_equal(again.transform(new[rows]), spec.transform(new[rows]))
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_bits_do_not_depend_on_the_layout(dtype):
+    X = np.random.default_rng(0).normal(size=(150, 4)).astype(dtype)
+    c, new = ec.contexts, X[:9] + dtype(0.1)
+    points = {
+        "kernel": lambda A: c.kernel(A),
+        "stationary": lambda A: c.kernel(A, kernel="laplacian", marginal="stationary"),
+        "cosine": lambda A: c.kernel(A, kernel="cosine"),
+        "polynomial": lambda A: c.kernel(A, kernel="polynomial"),
+        "neighbors": lambda A: c.neighbors(A, 5),
+        "cosine neighbors": lambda A: c.neighbors(A, 5, metric="cosine"),
+        "gaussian_noise": lambda A: c.gaussian_noise(A, 1.0),
+        "corruption": lambda A: c.corruption(A, 0.5),
+        "masking": lambda A: c.masking(A, 0.5),
+        "pairs": lambda A: c.pairs(A, A[::-1]),
+        "lagged": lambda A: c.lagged(A),
+        "masked_kernel": lambda A: c.masked_kernel(A, 3),
+        "masked_neighbors": lambda A: c.masked_neighbors(A, 3, n_neighbors=5),
+        "teacher": lambda A: c.teacher(A),
+        "targets": lambda A: c.targets(A),
+    }
+    for name, make in points.items():
+        one, other = (ec.spectrum(make(A), k=3) for A in (X, np.asfortranarray(X)))
+        np.testing.assert_array_equal(one.left, other.left, err_msg=name)
+        np.testing.assert_array_equal(one.transform(new), other.transform(np.asfortranarray(new)), err_msg=name)
+    P = np.random.default_rng(1).random((70, 70)).astype(dtype)  # products with a matrix follow its layout
+    for make in (c.counts, c.graph):
+        one, other = (make(A) for A in (P, np.asfortranarray(P)))
+        np.testing.assert_array_equal(one.p_x, other.p_x)
+        np.testing.assert_array_equal(one.p_a, other.p_a)

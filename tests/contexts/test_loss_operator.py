@@ -135,5 +135,7 @@ def test_bad_input():
             loss_operator(ctx, loss)
         with pytest.raises(ValueError, match=f"values: got 4 rows; allowed: {size}, one for every {side}"):
             loss_operator(ctx, loss, Y[:4])
+    with pytest.raises(ValueError, match=r"values: got entries up to .*e\+200; allowed: entries whose squares float64"):
+        loss_operator(ctx, "regression", 1e200 * Y)
     with pytest.raises(ValueError, match="values: got nan"):
         loss_operator(ctx, "regression", np.full((6, 1), np.nan))

@@ -333,3 +333,21 @@ def test_bad_concatenations():
         ec.concatenate(uniform)
     with pytest.raises(TypeError, match="member 1 is a ndarray"):
         ec.concatenate([uniform, X])
+
+
+def test_repr_shows_the_parts():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    kernel, near = ec.contexts.kernel(X), ec.contexts.neighbors(X, 5)
+    both = ec.contexts.mixture([kernel, near], [0.25, 0.75])
+    for ctx, text in (
+        (both, "mixture(0.25*kernel + 0.75*neighbors), 30 inputs x 60 context values"),
+        (kernel @ near, "convolution(kernel @ neighbors), 30"),
+        (kernel.walk() @ near, "convolution(walk(kernel) @ neighbors), 30"),
+        (both.walk(), "walk(0.25*kernel + 0.75*neighbors), 30"),
+        (
+            ec.contexts.mixture([kernel @ near, kernel], [0.5, 0.5]),
+            "mixture(0.5*(kernel @ neighbors) + 0.5*kernel), 30",
+        ),
+        (ec.contexts.pairs(X, X, (0.5, 2.0)), "pairs(bandwidth=(0.5, 2)), 30"),
+    ):
+        assert text in repr(ctx)

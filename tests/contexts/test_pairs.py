@@ -167,6 +167,24 @@ def test_files_and_samples(tmp_path):
     assert (np.abs(share - W[0]) <= 5 * np.sqrt(W[0] / 20000) + 1e-4).all()
 
 
+@pytest.mark.parametrize("width", (1e-3, 1e-10))
+def test_effective_bandwidth_of_narrow_clusters(width):
+    """n^0.7 is less than a cluster, so the bandwidth is one within a cluster, however narrow that is."""
+    z = np.random.default_rng(0).normal(size=200)
+    x = np.r_[width * z, 1 + width * z][:, None]
+    found = ec.contexts.pairs(x, x).bandwidth[0] / width
+    wide = ec.contexts.pairs(*[np.r_[z, 1e9 + z][:, None]] * 2).bandwidth[0]
+    assert abs(found / wide - 1) < 0.01
+
+
+@pytest.mark.parametrize("scale", (1e-200, 1e200))
+def test_effective_bandwidth_has_the_units_of_the_data(scale):
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    np.testing.assert_allclose(
+        ec.contexts.pairs(scale * x, x).bandwidth[0] / scale, ec.contexts.pairs(x, x).bandwidth[0]
+    )
+
+
 def test_bad_input():
     pairs, lagged = ec.contexts.pairs, ec.contexts.lagged
     x = autoregressive(0.5, 20, 0)
@@ -189,7 +207,9 @@ def test_bad_input():
         lagged(x[:, 0])
     with pytest.raises(TypeError, match="null"):
         pairs(x, x, null=1)
-    with pytest.raises(ValueError, match="median distance is 0"):
+    with pytest.raises(ValueError, match="bandwidth: got 'effective' for one row of X"):
+        pairs(x[:1], x[:1])
+    with pytest.raises(ValueError, match="most rows of X are repeated"):
         pairs(np.ones((20, 1)), x)
     coarse = np.repeat([[0.0], [1.0], [2.0]], 30, axis=0)
     with pytest.raises(ValueError, match=r"'effective', but most rows of A are repeated more than n\^0.7 = 23 times"):

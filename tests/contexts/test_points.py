@@ -119,11 +119,33 @@ def test_kernels_with_closed_forms(name, marginal):
         np.testing.assert_allclose(s, np.sort(np.outer(*parts).ravel())[::-1][1:9], atol=limit)
 
 
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+def test_an_outlier_costs_the_others_nothing(dtype):
+    """Points are taken relative to their median: relative to their mean, all would lose what 1e12/n swallows."""
+    near = np.random.default_rng(0).normal(size=(60, 3)).astype(dtype)
+    far = np.r_[near, np.full((1, 3), 1e12, dtype)]
+    for make in (
+        lambda points: ec.contexts.kernel(points, bandwidth=1.0),
+        lambda points: ec.contexts.kernel(points, bandwidth=1.0, marginal="stationary"),
+        lambda points: ec.contexts.masked_kernel(points, 4, bandwidth=1.0),
+    ):
+        alone = make(near).conditional(near) @ np.eye(60, dtype=dtype)
+        beside = (make(far).conditional(near) @ np.eye(61, dtype=dtype))[:, :60]
+        np.testing.assert_allclose(beside, alone, atol=64 * np.finfo(dtype).eps)
+
+
 def test_bad_kernels():
     kernel = ec.contexts.kernel
     with pytest.raises(ValueError, match="bandwidth"):
         kernel(X, bandwidth=0.0)
-    with pytest.raises(ValueError, match="median distance is 0"):
+    for use in (lambda A: kernel(A, kernel="polynomial"), kernel(X, kernel="polynomial").conditional):
+        with pytest.raises(
+            ValueError, match=r"X(_new)?: the kernel values of row\(s\) 0, .* overflow; allowed: smaller"
+        ):
+            use(1e200 * np.abs(X) + 1e200)
+    with pytest.raises(ValueError, match="X_new: got entries up to .* times the bandwidth .or sigma. from the data"):
+        kernel(X).conditional(1e200 * X)
+    with pytest.raises(ValueError, match="median distance in X is 0"):
         kernel(np.ones((5, 2)))
     with pytest.raises(ValueError, match="no bandwidth"):
         kernel(X, kernel="cosine", bandwidth=1.0)
@@ -266,7 +288,7 @@ def test_bad_labels():
         ec.contexts.labels([0.0, np.nan])
     with pytest.raises(ValueError, match=r"y: got shape \(3, 2\); allowed: an array with 1 axis"):
         ec.contexts.labels(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match="not fitted"):
+    with pytest.raises(ValueError, match="X_new: got label 2, which was not fitted; allowed: 0, 1$"):
         ec.contexts.labels([0, 1]).conditional([2])
 
 

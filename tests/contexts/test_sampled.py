@@ -1,5 +1,6 @@
 """Sampled contexts: every entry against plain NumPy in logarithms, spectra against closed forms, draws against laws."""
 
+import functools
 import os
 import pickle
 import platform
@@ -17,6 +18,7 @@ from scipy.stats import norm
 import eigencontext as ec
 from eigencontext._expression import parse
 from eigencontext._read import Input
+from eigencontext.contexts import _sampled
 from eigencontext.contexts._bins import NOISES, Bins, binned
 
 RNG = np.random.default_rng(0)
@@ -127,7 +129,7 @@ def test_product_grid(name, power):
     ctx = getattr(ec.contexts, name)(X, rate, n_contexts=200 * len(X), seed=1)
     expected = product_values(levels, rate, power)
     spec = ec.spectrum(ctx, k=len(expected))
-    np.testing.assert_allclose(spec.singular_values, expected, atol=0.02)
+    np.testing.assert_allclose(spec.singular_values, expected, atol=0.02, err_msg=f"n, m = {ctx.shape}")
     # held-out inputs meet the known functions: the span of indicators of the single features
     one = product_values(levels, rate, power)[: sum(level - 1 for level in levels)]
     functions = spec.transform(grid(levels, 1))[:, : len(one)]
@@ -149,7 +151,8 @@ def test_noises_on_a_grid_with_their_law(noise):
     P = np.ones((6, 6)) / 6
     for f in range(2):
         P *= 0.5 * (cells[:, f][:, None] == cells[:, f]) + 0.5 * q[f][cells[:, f]]
-    np.testing.assert_allclose(ec.spectrum(ctx, k=5).singular_values, oracles.reference(P), atol=0.02)
+    values = ec.spectrum(ctx, k=5).singular_values
+    np.testing.assert_allclose(values, oracles.reference(P), atol=0.02, err_msg=f"n, m = {ctx.shape}")
 
 
 def test_error_falls_with_the_number_of_values():
@@ -272,8 +275,48 @@ def test_contexts_come_from_every_input_equally_often():
         ctx = ec.contexts.gaussian_noise(1e6 * np.arange(10.0)[:, None], 1.0, n_contexts=25)
     counts = np.bincount(np.rint(ctx.values[:, 0] / 1e6).astype(int), minlength=10)
     assert counts.sum() == 25 and set(counts) == {2, 3}
-    assert made("gaussian_noise", np.zeros((7, 1))).shape == (7, 28)
-    assert made("corruption", np.arange(12_000)[:, None] % 3.0).shape[1] == 40_000
+
+
+def test_four_values_an_input_up_to_a_limit(monkeypatch):
+    assert _sampled._DEFAULT_CONTEXTS == 40_000
+    monkeypatch.setattr(_sampled, "_DEFAULT_CONTEXTS", 100)
+    for n, m in ((7, 28), (25, 100), (40, 100), (130, 130)):
+        assert made("corruption", np.arange(n)[:, None] % 3.0).shape == (n, m)
+
+
+@pytest.mark.parametrize("name", ("corruption", "uniform", "masking", "cutmix", "gaussian", "bimodal"))
+def test_constant_features_can_be_ignored(name):
+    """Their context is that of the other features: whatever they draw, it multiplies every entry by the same."""
+    steps = np.where(np.arange(70) < 64, 0.0, np.arange(70))  # more than 5 values, of which the smallest fills all bins
+    flat = np.c_[MIXED[:, 0], np.full(70, 7.0), MIXED[:, 1:], steps]
+    noise = {"noise": name} if name in NOISES else {}
+    maker = functools.partial(getattr(ec.contexts, "corruption" if noise else name), rate=0.6, bins=5, **noise)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(
+            ValueError, match=r"X: feature\(s\) 1, 5 \(2 in all\) are .*; allowed: .* constant='ignore'"
+        ):
+            maker(flat)
+        ctx = maker(flat, n_contexts=300, constant="ignore")
+        maker(np.c_[MIXED, np.r_[np.zeros(69), 1e3]])  # two values: two bins, though one of them holds a single row
+        with pytest.raises(ValueError, match="every feature is constant after binning"):
+            maker(flat[:, [1, 5]], constant="ignore")
+        with pytest.raises(ValueError, match="constant: got 'drop'; allowed: 'error', 'ignore'"):
+            maker(flat, constant="drop")
+        few = maker(MIXED, n_contexts=300)
+    # the same drawn values without the flat columns: exactly the same context
+    drawn = tuple(np.delete(part, [1, 5], axis=1) for part in ctx._drawn)
+    rule = type(few._conditional)(drawn[0], _table(ctx, few, drawn), few._conditional.edges, np.float64)
+    same = _sampled._context(few.name, rule, few._channel, few._x, drawn, lambda a: a)
+    np.testing.assert_allclose(ctx.operator @ np.eye(300), same.operator @ np.eye(300), rtol=1e-9, atol=1e-15)
+    values = ctx.sample([0, 1], n_samples=5)
+    assert set(np.unique(values[..., 1][~np.isnan(values[..., 1])])) <= {7.0}
+    np.testing.assert_allclose(ctx.conditional(flat) @ np.ones(300), 1.0)
+
+
+def _table(ctx, few, drawn):
+    """The weights of agreeing, or of masking what is visible."""
+    return drawn[1] if few.name == "masking" else np.delete(ctx._conditional.table, [1, 5], axis=0)
 
 
 def test_mixing_with_other_contexts():
@@ -329,11 +372,15 @@ def test_command_line_names(text, name):
 @pytest.mark.parametrize(
     "call, message",
     [
-        (lambda c: c.gaussian_noise(MIXED, 0.0), "sigma: got 0; allowed: a finite number > 0"),
+        (lambda c: c.gaussian_noise(MIXED, 0.0), "sigma: got 0; allowed: a finite number > 0 .half the median distan"),
+        (
+            lambda c: c.gaussian_noise(MIXED, 1.0).conditional(1e200 * NEW),
+            "X_new: got entries up to .* do not overflow",
+        ),
         (lambda c: c.gaussian_noise(MIXED, 1e-300), "sigma: got 1e-300; allowed: one that does not overflow"),
         (lambda c: c.gaussian_noise(MIXED, 1.0, n_contexts=0), "n_contexts: got 0; allowed"),
         (lambda c: c.gaussian_noise(MIXED, 1.0).conditional(NEW[:, :2]), "X_new: got 2 columns; allowed: 4"),
-        (lambda c: c.corruption(MIXED, 0.0), "rate: got 0; allowed: a finite number > 0 and < 1"),
+        (lambda c: c.corruption(MIXED, 0.0), "rate: got 0; allowed: a finite number > 0 and < 1 .0.9 is a start"),
         (lambda c: c.masking(MIXED, 1), "rate: got 1; allowed"),
         (lambda c: c.cutmix(MIXED, 1.5), "rate: got 1.5; allowed"),
         (lambda c: c.corruption(MIXED, 0.5, bins=1), "bins: got 1; allowed: an integer in 2 .. 256"),

@@ -141,6 +141,13 @@ def test_bad_input():
             teacher(bad)
     with pytest.raises(ValueError, match="y: got 3 row.*all equal"):
         targets([2, 2, 2])
+    for bad, message in (
+        ([[1, 2], [3]], "got rows of different lengths"),
+        (np.ones((2, 2, 2)), "1 axis or 2"),
+        (3.0, "1 axis or 2"),
+    ):
+        with pytest.raises(ValueError, match=f"y: .*{message}"):
+            targets(bad)
     for threshold, relative in ((-1.0, False), (np.nan, False), (1.5, True)):
         with pytest.raises(ValueError, match="threshold: got"):
             teacher(Z, threshold, relative)

@@ -100,6 +100,18 @@ def test_contexts_are_those_of_the_api(text, expected):
         ("-1*rbf+2*rbf", 0, "got weight -1 at position 1; allowed: a number >= 0"),
         ("nan*rbf", 0, "got weight nan"),
         ("rbf, 0.5*rbf+0.6*rbf", 5, "weights with sum 1.1 at position 6; allowed: sum 1"),
+        ("rbf,0.5*teacher+0.5*rbf", 8, "teacher, which is no joint distribution at position 9; allowed: it alone, or"),
+        ("rbf@targets", 4, "targets, which is no joint distribution at position 5"),
+        (
+            "rbf,corruption:bins=4",
+            4,
+            "corruption without rate at position 5; allowed: corruption:rate=... (0.9 is a start",
+        ),
+        (
+            "gaussian_noise",
+            0,
+            "gaussian_noise without sigma at position 1; allowed: gaussian_noise:sigma=... (half the",
+        ),
         ("0.5*rbf+rbf", 0, "a mixture with weights on some members at position 1; allowed: a weight on every member"),
     ],
 )

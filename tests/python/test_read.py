@@ -57,8 +57,10 @@ def test_the_ending_or_the_format_says_how_to_read():
 
 def test_options_that_do_not_apply():
     np.save("x.npy", X)
-    assert message("x.npy", drop=["a"]).startswith("--drop: got ['a'] for .npy; allowed: columns of .csv")
-    assert message("x.npy", label="a").startswith("--label: got a for .npy")
+    assert message("x.npy", drop=["a"]).startswith(
+        "--drop: got a, but .npy has no named columns; allowed: columns of .csv"
+    )
+    assert message("x.npy", label="a").startswith("--label: got a, but .npy has no")
     assert message("x.npy", directed=True).startswith("--directed: got it for .npy; allowed: edge lists")
     sp.save_npz("c.npz", C)
     assert message("c.npz", standardize=True).startswith("--standardize: c.npz is no dense table")
@@ -348,7 +350,42 @@ def test_texts_that_are_no_texts():
         list(read("latin.txt").data)
     write("a.txt", "a")
     assert message("a.txt", standardize=True).startswith("--standardize: a.txt is no dense table")
-    assert message("a.txt", probe="kind").startswith("--labels: got kind for .txt; allowed: columns of .csv")
+    assert message("a.txt", probe="kind").startswith("--labels: got kind, but .txt has no named columns; allowed")
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("1.5 2\n3 4\n", "for a table commas between the numbers, for edges --format edges"),
+        ("a,b\n1,2\n3,4e-5\n", "for a table --format csv"),
+        ("1\t2\n3\t-4\n", "for a table --format tsv"),
+        ("x y z\n" + "1 2 3\n" * 40 + "now words\n", "for numbers that are words --format txt"),
+    ],
+)
+def test_a_table_of_numbers_is_no_text(text, advice):
+    write("t.txt", text)
+    assert "INPUT: t.txt holds numbers and no words (line 2 begins " in message("t.txt") and advice in message("t.txt")
+    assert read("t.txt", "txt").is_text
+
+
+@pytest.mark.parametrize("text", ("1 2\n", "in 1984\n12 monkeys\n", "1 2\n3 4\nand so on\n", "\n\n", "nan\ninf\n"))
+def test_texts_may_have_numbers(text):
+    write("t.txt", text)
+    assert read("t.txt").is_text
+
+
+def test_columns_to_drop_one_by_one_or_in_a_list():
+    write("t.csv", '"x,1",a,b,c\n1,2,3,4\n5,6,7,8\n')
+    assert read("t.csv", drop=["x,1", "a,b"]).notes == ["columns used: c"]
+    assert message("t.csv", drop=["a,d"]).startswith("--drop: t.csv has no column 'd'")
+
+
+def test_many_columns_are_not_all_listed():
+    names = [f"pixel{i}" for i in range(300)]
+    write("t.csv", ",".join(names) + "\n" + ("1," * 300)[:-1] + "\n")
+    assert read("t.csv").notes == [f"columns used: {', '.join(names[:18])}, ..., pixel299 (300 in all)"]
+    said = message("t.csv", label="pixel3O")
+    assert "no column 'pixel3O' (did you mean 'pixel3" in said and said.endswith("pixel299 (300 in all)")
 
 
 def test_columns_of_labels_and_of_the_probe_are_no_features():

@@ -115,6 +115,10 @@ def test_encoder_leaves_out_functions_of_no_singular_value():
     ("parameters", "message"),
     [
         ({"context": "labels"}, "a context of labels"),
+        ({"context": "cooccurrence"}, "got 'cooccurrence', a context of texts; allowed: contexts of X"),
+        ({"context": "corruption"}, "corruption without rate .*0.9 is a start"),
+        ({"context": "corruption", "context_params": {}}, "context_params: got no 'rate'; allowed: .*0.9 is a start"),
+        ({"context": "0.5*teacher+0.5*rbf"}, "teacher, which is no joint distribution"),
         ({"context": "rbf,neighbors"}, "one context"),
         ({"context": "nothing"}, "got 'nothing'"),
         ({"context": "rbf+neighbors", "context_params": {"bandwidth": 1.0}}, "together with context_params"),
@@ -184,6 +188,23 @@ def test_unlabelled_samples_help_the_classifier():
     assert (model.predict(X) == truth).mean() > 0.97
     with pytest.raises(ValueError, match="every sample is unlabelled"):
         ours.SpectrallyTransformedClassifier(unlabelled="?").fit(X, np.full(300, "?", dtype=object))
+
+
+@pytest.mark.parametrize(
+    ("y", "mark"),
+    [([-1, 1], "?"), ([-1, 1], np.nan), ([-1, 1], [-1]), (["a", "b"], -1), (np.array(["a", "-1"], dtype=object), -1)],
+)
+def test_a_mark_that_no_label_can_be_is_refused(y, mark):
+    with pytest.raises(ValueError, match="unlabelled: got .* for y of .*; allowed: None, or a value that is one of"):
+        ours.SpectrallyTransformedClassifier(unlabelled=mark).fit(points(30), np.resize(y, 30))
+
+
+def test_minus_one_is_a_class_unless_it_is_said_to_mark_the_unlabelled():
+    X, y = points(60), np.resize([-1, 0, 1], 60)
+    assert ours.SpectrallyTransformedClassifier().fit(X, np.sign(y - 0.5)).classes_.tolist() == [-1, 1]
+    assert ours.SpectrallyTransformedClassifier().fit(X, y).classes_.tolist() == [-1, 0, 1]
+    assert ours.SpectrallyTransformedClassifier(unlabelled=-1).fit(X, y).classes_.tolist() == [0, 1]
+    assert ours.SpectrallyTransformedClassifier(unlabelled=9).fit(X, y).classes_.tolist() == [-1, 0, 1]
 
 
 def test_classifier_scores_are_the_regression_of_the_indicators():

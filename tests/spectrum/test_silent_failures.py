@@ -153,10 +153,23 @@ def test_signs_do_not_depend_on_the_orientation(seed):
 def test_fused_and_two_sided_agree():
     a = matrix(0.8 ** np.arange(60), 3000, 400)
     op = _core.dense(a)
-    fused = _core.svd(op, 8, method="krylov", fused=True, tol=1e-6)
-    plain = _core.svd(op, 8, method="krylov", fused=False, tol=1e-6)
+    fused = _core.svd(op, 8, method="krylov", squared=True, tol=1e-6)
+    plain = _core.svd(op, 8, method="krylov", squared=False, tol=1e-6)
     np.testing.assert_allclose(fused["values"], plain["values"], rtol=1e-8)
     assert fused["converged"].all()
+
+
+@pytest.mark.parametrize("shape", [(3000, 400), (400, 3000)])
+def test_one_sided_and_two_sided_agree_without_a_fused_product(shape):
+    """A CSR matrix with a transposed copy: A^T A, or A A^T of a wide one, by two products."""
+    a = sp.csr_array(matrix(0.8 ** np.arange(60), *shape))
+    op = _core.csr(a.indptr, a.indices, a.data, *shape, True)
+    assert not op.prefers_fused
+    one = _core.svd(op, 8, method="krylov", squared=True, tol=1e-6)
+    two = _core.svd(op, 8, method="krylov", squared=False, tol=1e-6)
+    np.testing.assert_allclose(one["values"], two["values"], rtol=1e-8)
+    measured = true_residuals(a.toarray(), one["left"], one["values"], one["right"])
+    assert (measured <= one["residuals"] + 10 * np.finfo(float).eps * np.sqrt(3000)).all() and one["converged"].all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -177,7 +190,7 @@ def test_the_squared_operator_is_left_where_values_are_small(decades):
     """A^T (A X) alone cannot see values below sqrt(eps) s_1: the solver has to go on with A itself."""
     s = 10.0 ** -np.arange(decades)
     a = matrix(s, 2000, 300)
-    found = _core.svd(_core.dense(a), decades, method="krylov", fused=True, tol=1e-4)
+    found = _core.svd(_core.dense(a), decades, method="krylov", squared=True, tol=1e-4)
     assert found["converged"].all()
     measured = true_residuals(a, found["left"], found["values"], found["right"])
     rounding = 10 * np.finfo(float).eps * np.sqrt(2000)

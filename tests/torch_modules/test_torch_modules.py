@@ -166,7 +166,19 @@ def test_bad_input():
     for call, error, message in (
         (lambda: t.SVMELoss(alhpa=1.0), TypeError, "SVMELoss: got option 'alhpa'; allowed: alpha, beta, eps, ddof"),
         (lambda: t.SVMELoss(weights=1.0), TypeError, "SVMELoss: got option 'weights'"),
-        (lambda: t.SVMELoss(alpha=-1)(phi, psi), ValueError, "alpha: got -1"),
+        (lambda: t.SVMELoss(alpha=-1), ValueError, "alpha: got -1"),
+        (lambda: t.KISELoss(kernel="gauss"), ValueError, "kernel: got 'gauss'"),
+        (lambda: t.KISELoss(threshold=-1.0), ValueError, "threshold: got -1"),
+        (lambda: t.KISELoss(threshold=2.0, relative=True), ValueError, "threshold: got 2; allowed: at most 1"),
+        (lambda: t.NestedLowRankLoss(level_weights=[1.0, -1.0, 1.0]), ValueError, "level_weights: got -1"),
+        (lambda: t.RayleighLoss(estimator="u"), ValueError, "estimator: got 'u'"),
+        (lambda: t.SupervisedMSELoss(ridge=-1.0), ValueError, "ridge: got -1"),
+        (lambda: t.ExponentialSpectralContrastiveLoss(form="cos"), ValueError, "form: got 'cos'"),
+        (lambda: t.SigmoidLoss(b="low"), TypeError, "b: got 'low'"),
+        (lambda: t.SpectralContrastiveLoss()(phi, psi), TypeError, r"got 2 arrays; allowed: .*torch.stack\(\[phi, psi"),
+        (lambda: t.ChainLoss([{"kernel": "rbf"}]), ValueError, "bandwidth: got None"),
+        (lambda: t.ChainLoss([lambda x: x, {"width": 1}]), ValueError, r"links\[1\]: got option 'width'"),
+        (lambda: t.ChainLoss([lambda x: x], ddof=-1), ValueError, "ddof: got -1"),
         (lambda: t.SVMELoss()(on_meta, psi), TypeError, r"phi: got a tensor on meta; allowed: the CPU \(use .cpu"),
         (lambda: t.KISELoss(bandwidth=1.0)(phi, on_meta), TypeError, "X: got a tensor on meta"),
         (lambda: t.SVMELoss()(phi.numpy(), psi), TypeError, "phi: got ndarray; allowed: a torch tensor"),
@@ -175,7 +187,7 @@ def test_bad_input():
         (lambda: t.SVMELoss()(phi, psi, weights=grad[:, 0]), ValueError, "weights: got a tensor that requires grad"),
         (lambda: t.KISELoss(bandwidth=1.0)(phi, grad), ValueError, r"X: got a tensor that requires grad; .*detach"),
         (lambda: t.ExponentialLowRankLoss(temperature=grad[0, 0]), ValueError, "temperature: got a tensor that req"),
-        (lambda: t.InfoNCELoss(temperature=0.0)(phi, psi), ValueError, "temperature: got 0"),
+        (lambda: t.InfoNCELoss(temperature=0.0), ValueError, "temperature: got 0"),
         (lambda: t.ChainLoss([]), ValueError, "links: got"),
         (lambda: t.ChainLoss([3]), TypeError, r"links\[0\]: got int"),
         (lambda: t.ChainLoss([lambda x: x])(lambda x: x, phi), ValueError, "context_encoder: got None"),
@@ -187,6 +199,17 @@ def test_bad_input():
     bad[3, 1] = float("nan")
     with pytest.raises(ValueError, match=r"phi: got nan at \[3, 1\]"):
         t.SVMELoss()(bad.requires_grad_(), psi)
+
+
+def test_options_that_only_a_batch_can_refuse_wait_for_it():
+    phi, psi = pair()
+    late = ec.torch.SVMELoss(ddof=50)  # as many as the rows
+    with pytest.raises(ValueError, match="phi: got N = 50"):
+        late(phi, psi)
+    assert ec.torch.KISELoss()(phi, labels=torch.arange(50) % 3).ndim == 0  # no bandwidth, and no kernel that needs one
+    assert ec.torch.KISELoss(threshold=1e6).options == {"threshold": 1e6}
+    assert ec.torch.SupervisedMSELoss(balanced=True).options == {"balanced": True}
+    assert ec.torch.NestedLowRankLoss(level_weights=np.ones(4))(phi, psi).ndim == 0
 
 
 def test_without_torch():

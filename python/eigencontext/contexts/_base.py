@@ -114,6 +114,7 @@ class Context:
         n_rows: int | None = None,
         n_columns: int | None = None,
         output: Callable[[np.ndarray], Any] = unchanged,
+        formula: str | None = None,
         **attributes: Any,
     ) -> None:
         self.name = name
@@ -127,7 +128,9 @@ class Context:
         self.columns = np.arange(m) if columns is None else columns
         self.n_rows = n if n_rows is None else n_rows
         self.n_columns = m if n_columns is None else n_columns
-        self._options = {key: value for key, value in attributes.items() if isinstance(value, (str, int, float))}
+        self._formula = formula  # of a context that is put together from others: its parts
+        shown = (str, int, float, tuple)
+        self._options = {k: v for k, v in attributes.items() if isinstance(v, shown) and not k.startswith("_")}
         self.__dict__.update(attributes)
 
     @property
@@ -266,6 +269,19 @@ class Context:
 
     def __repr__(self) -> str:
         n, m = self.shape
-        shown = {k: f"{v:.6g}" if isinstance(v, float) else repr(v) for k, v in self._options.items()}
-        options = ", ".join(f"{key}={text}" for key, text in shown.items())
+        options = ", ".join(f"{key}={_shown(value)}" for key, value in self._options.items())
+        options = self._formula or options
         return f"<eigencontext context {self.name}({options}), {n} inputs x {m} context values, {self.dtype}>"
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"({', '.join(map(_shown, value))})"
+    return f"{value:.6g}" if isinstance(value, float) else repr(value)
+
+
+def inside(ctx: Context) -> str:
+    """A context as a part of another one's formula."""
+    if ctx._formula is None:
+        return ctx.name
+    return f"{ctx.name if ctx.name == 'walk' else ''}({ctx._formula})"

@@ -27,13 +27,16 @@ class Bins:
         The range of the data.
     """
 
-    def __init__(self, X: np.ndarray, bins: int) -> None:
+    def __init__(self, X: np.ndarray, bins: int, constant: str = "error") -> None:
         cuts = [_cuts(np.sort(column), bins) for column in X.T]
         flat = np.flatnonzero([len(edges) == 0 for edges in cuts])
-        if len(flat):
+        if len(flat) == len(cuts):
+            raise ValueError(f"X: every feature is constant after binning with bins={bins}; allowed: data that vary")
+        if len(flat) and constant == "error":
             raise ValueError(
                 f"X: feature(s) {_checks.listed(flat)} ({len(flat)} in all) are constant after binning with "
-                f"bins={bins}; allowed: features with at least two bins (leave these out, or raise bins)"
+                f"bins={bins} and would say nothing; allowed: features with at least two bins: raise bins, leave these "
+                "columns out, or have them left out by constant='ignore'"
             )
         levels = 1 + max(map(len, cuts))
         self.edges = np.full((len(cuts), levels - 1), np.inf)
@@ -84,13 +87,16 @@ def _means(codes: np.ndarray, x: np.ndarray, levels: int) -> np.ndarray:
 
 
 def _cuts(x: np.ndarray, bins: int) -> np.ndarray:
-    """The edges between the bins of a sorted feature, each with data on both sides."""
-    distinct = x[np.append(True, x[1:] != x[:-1])].astype(np.float64)
-    if len(distinct) <= bins:
-        middle = distinct[:-1] / 2 + distinct[1:] / 2
-        return np.where(middle > distinct[:-1], middle, distinct[1:])
-    edges = np.unique(x[len(x) * np.arange(1, bins) // bins]).astype(np.float64)
-    return edges[edges > distinct[0]]
+    """The edges between the bins of a sorted feature, each half way between two of its values, so that what is rounded
+    (new inputs in another type) stays in its bin."""
+    distinct = x[np.append(True, x[1:] != x[:-1])]
+    first = distinct[1:]  # the smallest value of each bin but the lowest
+    if len(distinct) > bins:
+        first = np.unique(x[len(x) * np.arange(1, bins) // bins])
+        first = first[first > distinct[0]]
+    below = distinct[np.searchsorted(distinct, first) - 1].astype(np.float64)
+    middle = below / 2 + first.astype(np.float64) / 2
+    return np.where(middle > below, middle, first)
 
 
 def _normal(left: np.ndarray, right: np.ndarray, mean: np.ndarray, deviation: np.ndarray) -> np.ndarray:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
 from .._arguments import is_sparse, real_array, sparse_array
+
+#: entries of a dense matrix that are added up at a time
+_BLOCK = 1 << 20
 
 
 def real_matrix(value: Any, name: str) -> np.ndarray | sp.csr_array:
@@ -38,13 +42,23 @@ def row_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
     """Sums in float64, whatever the storage."""
     if is_sparse(matrix):
         return np.asarray(matrix @ np.ones(matrix.shape[1]))
-    return matrix.sum(axis=1, dtype=np.float64)
+    return np.concatenate([block.sum(axis=1, dtype=np.float64) for block in _row_blocks(matrix)])
 
 
 def column_sums(matrix: np.ndarray | sp.csr_array) -> np.ndarray:
     if is_sparse(matrix):
         return np.asarray(matrix.T @ np.ones(matrix.shape[0]))
-    return matrix.sum(axis=0, dtype=np.float64)
+    total = np.zeros(matrix.shape[1])
+    for block in _row_blocks(matrix):
+        total += block.sum(axis=0, dtype=np.float64)
+    return total
+
+
+def _row_blocks(matrix: np.ndarray) -> Iterator[np.ndarray]:
+    """Row-major, so that NumPy adds in the same order whatever the layout of the whole."""
+    step = max(1, _BLOCK // matrix.shape[1])
+    for start in range(0, len(matrix), step):
+        yield np.ascontiguousarray(matrix[start : start + step])
 
 
 def close_to_one(sums: np.ndarray, message: str, dtype: np.dtype) -> None:

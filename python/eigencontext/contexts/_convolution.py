@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from ..operators import Operator, product, scaled, sparse, transposed
 from . import _checks
-from ._base import Conditional, Context
+from ._base import Conditional, Context, inside
 from ._teacher import require_joint
 
 
@@ -49,12 +49,25 @@ def convolution(first: Context, second: Context, name: str = "convolution", **at
         )
     link, q, kept = reweighted(second, first.columns, first.p_a)
     report_lost("c1 @ c2", second, kept)
-    return _chained(name, first, link, q, columns=second.columns[kept], n_columns=second.n_columns, **attributes)
+    formula = f"{inside(first)} @ {inside(second)}" if name == "convolution" else None
+    return _chained(
+        name,
+        first,
+        link,
+        q,
+        columns=second.columns[kept],
+        n_columns=second.n_columns,
+        formula=formula,
+        **attributes,
+    )
 
 
 def walk(ctx: Context) -> Context:
     """x -> a -> x': M M^T."""
-    return _chained("walk", ctx, transposed(ctx.operator), ctx.p_x, columns=ctx.rows, n_columns=ctx.n_rows)
+    link = transposed(ctx.operator)
+    return _chained(
+        "walk", ctx, link, ctx.p_x, columns=ctx.rows, n_columns=ctx.n_rows, formula=ctx._formula or ctx.name
+    )
 
 
 def _chained(name: str, first: Context, link: Operator, q: np.ndarray, **attributes: Any) -> Context:

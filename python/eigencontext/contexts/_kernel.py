@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any, Literal
 
 import numpy as np
 
 from .._arguments import check_choice, output_like
-from ..operators import Kernel, Operator, kernel_arguments, pairwise, scaled
+from ..operators import Kernel, Operator, kernel_arguments, origin, pairwise, scaled
 from . import _checks
 from ._base import Conditional, Context
 
@@ -34,8 +35,15 @@ class KernelRows(Conditional):
     def raw(self, X: np.ndarray, A: np.ndarray | None) -> Operator:
         return pairwise(X, A, self.kernel, self.bandwidth, self.degree, self.coef0)
 
-    def __call__(self, X_new: Any) -> Operator:
+    def points(self, X_new: Any) -> np.ndarray:
+        """New points as the operator takes them."""
         X = shifted(_checks.points(X_new, "X_new", self.A), self.centre)
+        if self.kernel == "rbf":
+            require_squares("X_new", X, self.bandwidth)
+        return X
+
+    def __call__(self, X_new: Any) -> Operator:
+        X = self.points(X_new)
         sums = kernel_sums(self, X, self.A)
         require_mass("X_new", sums)
         return scaled(self.raw(X, self.A), 1.0 / sums, None)
@@ -109,7 +117,7 @@ def kernel(
         raise ValueError("marginal: got 'stationary' together with A; allowed: 'uniform', or A = X by leaving A out")
     X, A, h, degree, coef0 = kernel_arguments(X, A, kernel, bandwidth, degree, coef0)
     # one origin for both: |x|^2 + |a|^2 - 2 x.a cancels less the closer the data are to it
-    centre = X.mean(axis=0, dtype=np.float64) if kernel == "rbf" else None
+    centre = origin(X) if kernel == "rbf" else None
     X = shifted(X, centre)
     A = None if A is None else shifted(A, centre)
     rule = KernelRows(X if A is None else A, centre, kernel, 1.0 if h is None else h, degree, coef0)
@@ -175,7 +183,23 @@ def shifted(X: np.ndarray, centre: np.ndarray | None) -> np.ndarray:
     return X if centre is None else np.subtract(X, centre, dtype=np.float64).astype(X.dtype)
 
 
+def require_squares(name: str, X: np.ndarray, scale: float) -> None:
+    """That |x / scale|^2 is a number, at new inputs: the engine would blame the scale."""
+    top = float(np.abs(X).max()) / scale
+    if not math.isfinite(4 * top * top * X.shape[1]):
+        raise ValueError(
+            f"{name}: got entries up to {top:.3g} times the bandwidth (or sigma) from the data; allowed: points whose "
+            "squared distances do not overflow"
+        )
+
+
 def require_mass(name: str, sums: np.ndarray) -> None:
+    if not np.isfinite(sums).all():
+        rows = np.flatnonzero(~np.isfinite(sums))
+        raise ValueError(
+            f"{name}: the kernel values of row(s) {_checks.listed(rows)} overflow; allowed: smaller entries (or a "
+            "smaller degree or coef0)"
+        )
     if not (sums > 0).all():
         rows = np.flatnonzero(~(sums > 0))
         raise ValueError(

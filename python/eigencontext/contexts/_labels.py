@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,12 @@ def label_vector(name: str, value: Any) -> np.ndarray:
     if labels.size == 0:
         raise ValueError(f"{name}: got no labels; allowed: at least one")
     if labels.dtype.kind in "fc" and not np.isfinite(labels).all():
-        raise ValueError(f"{name} holds NaN or inf; every input needs a label")
+        raise ValueError(f"{name}: got NaN or inf; allowed: a label for each input")
     if labels.dtype.kind == "O" and any(label is None or label != label for label in labels):
-        raise ValueError(f"{name} holds None or NaN; every input needs a label")
+        raise ValueError(f"{name}: got None or NaN; allowed: a label for each input")
+    if labels.dtype.kind == "O" and not all(isinstance(label, Hashable) for label in labels):
+        kinds = {type(label).__name__ for label in labels if not isinstance(label, Hashable)}
+        raise TypeError(f"{name}: got labels of type {', '.join(sorted(kinds))}; allowed: hashable ones")
     return labels
 
 
@@ -76,8 +80,9 @@ class LabelRows(Conditional):
         known = {label: number for number, label in enumerate(self.classes.tolist())}
         numbers = np.array([known.get(label, -1) for label in labels.tolist()], dtype=np.int64)
         if (numbers < 0).any():
-            unseen = labels[numbers < 0]
-            raise ValueError(f"X_new has label(s) that were not fitted, such as {unseen[0]!r}")
+            unseen = labels[numbers < 0].tolist()
+            known_ones = ", ".join(map(repr, self.classes[:5].tolist())) + (", ..." if len(self.classes) > 5 else "")
+            raise ValueError(f"X_new: got label {unseen[0]!r}, which was not fitted; allowed: {known_ones}")
         return sparse(one_hot(numbers, len(self.classes)))
 
     def state(self) -> dict[str, np.ndarray]:

@@ -105,4 +105,11 @@ def _vectors(ctx: Context, loss: str, values: Any, centered: bool) -> np.ndarray
     array = array[kept].astype(np.float64)
     if centered:  # what is left of the constant after M_0 would be rounding of large means
         array -= weights @ array
-    return (np.sqrt(weights)[:, None] * array).astype(ctx.dtype)
+    vectors = np.sqrt(weights)[:, None] * array
+    with np.errstate(over="ignore"):
+        trace = np.sum(vectors**2)  # of the squares that a product forms
+    if not trace <= np.finfo(ctx.dtype).max / 4:
+        raise ValueError(
+            f"values: got entries up to {np.abs(array).max():.3g}; allowed: entries whose squares {ctx.dtype} can hold"
+        )
+    return vectors.astype(ctx.dtype)

@@ -9,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
-from ..operators import Kernel, Operator, as_operator, kernel_arguments, scaled, sparse
+from ..operators import Kernel, Operator, as_operator, kernel_arguments, origin, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
 from ._kernel import KernelRows, kernel_sums, require_mass, shifted
@@ -82,7 +82,7 @@ class MaskedKernelRows(Conditional):
         self.masks = masks
 
     def __call__(self, X_new: Any) -> Operator:
-        X = shifted(_checks.points(X_new, "X_new", self.rule.A), self.rule.centre)
+        X = self.rule.points(X_new)
         return as_operator(MaskedKernel(self.rule, self.masks, X, self.rule.A, "X_new"))
 
     def state(self) -> dict[str, np.ndarray]:
@@ -143,7 +143,7 @@ def masked_kernel(
     output = output_like(X)
     X, _, h, degree, coef0 = kernel_arguments(X, None, kernel, bandwidth, degree, coef0)
     masks = random_masks(n_masks, mask_rate, X.shape[1], seed)
-    centre = X.mean(axis=0, dtype=np.float64) if kernel == "rbf" else None
+    centre = origin(X) if kernel == "rbf" else None
     X = shifted(X, centre)
     rule = KernelRows(X, centre, kernel, 1.0 if h is None else h, degree, coef0)
     n = len(X)

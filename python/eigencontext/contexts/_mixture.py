@@ -10,7 +10,7 @@ import numpy as np
 from .._arguments import check_number, vector
 from ..operators import Operator, product, scaled, sparse, stacked
 from . import _checks
-from ._base import Conditional, Context
+from ._base import Conditional, Context, inside
 from ._convolution import report_lost, reweighted, selection
 from ._teacher import require_joint
 
@@ -168,6 +168,7 @@ def mixture(contexts: Sequence[Context], weights: Any, p: Any = None) -> Context
         n_rows=members[0].n_rows,
         n_columns=int(offsets[-1]),
         output=members[0]._output,
+        formula=" + ".join(f"{share:.3g}*{inside(member)}" for share, member in zip(w, members, strict=True)),
         weights=w,
         offsets=offsets[:-1],
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
-from ..operators import MEDIAN_ROWS, median_bandwidth, pairwise
+from ..operators import MEDIAN_ROWS, median_bandwidth, origin, pairwise
 from ._base import Context
 from ._convolution import convolution
 from ._kernel import kernel, shifted
@@ -83,6 +83,10 @@ def lagged(X: Any, lag: int = 1, bandwidth: float | str = "effective", null: boo
     """The context of a time series, x_t -> x_{t + lag}: its transfer (Koopman) operator.
 
     `pairs` of ``X[:-lag]`` and ``X[lag:]``. The singular functions are the slow modes of the series.
+    Repeated frames (pauses, a recording sampled faster than it changes, frames that were copied to fill gaps) look like
+    slow modes: they raise the singular values, and where most frames are repeated "effective" finds no bandwidth. Leave
+    repetitions out, or take a longer lag, before a mode near 1 is believed; `null` does not show them, since shuffling
+    takes repetitions apart.
 
     Parameters
     ----------
@@ -151,7 +155,7 @@ def _width(bandwidth: float | str, X: np.ndarray, name: str, seed: int) -> float
     if not isinstance(bandwidth, str):
         return check_number(bandwidth, "bandwidth", 0.0, open_low=True)
     check_choice(bandwidth, "bandwidth", ("effective", "median"))
-    return effective_bandwidth(X, name, seed) if bandwidth == "effective" else median_bandwidth(X, "rbf", seed)
+    return effective_bandwidth(X, name, seed) if bandwidth == "effective" else median_bandwidth(X, "rbf", seed, name)
 
 
 def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:
@@ -160,7 +164,9 @@ def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:
     It is (sum_j k_ij)^2 / sum_j k_ij^2, and k^2 is the kernel of bandwidth h / sqrt(2); it grows with h.
     """
     n = len(X)
-    X = shifted(X, X.mean(axis=0, dtype=np.float64))
+    if n < 2:
+        raise ValueError(f"bandwidth: got 'effective' for one row of {name}; allowed: a number > 0, or two rows")
+    X = shifted(X, origin(X))
     some = X if n <= MEDIAN_ROWS else X[np.sort(np.random.default_rng(seed).choice(n, MEDIAN_ROWS, replace=False))]
     ones = np.ones((n, 1), X.dtype)
 
@@ -168,17 +174,17 @@ def effective_bandwidth(X: np.ndarray, name: str, seed: int = 0) -> float:
         sums, squares = (pairwise(some, X, "rbf", width).matmat(ones).astype(np.float64) for width in (h, h / 2**0.5))
         return float(np.median(sums**2 / squares)) - n**_EXPONENT
 
-    low = high = start = median_bandwidth(X, "rbf", seed)
-    while excess(high) < 0:
+    low = high = size = float(np.median(np.abs(X).max(axis=1)))
+    while size and excess(high) < 0:
         high *= 2
-    while excess(low) > 0:
+    while size == 0 or excess(low) > 0:
         low /= 2
-        if low < 1e-6 * start:
+        if low <= np.finfo(X.dtype).eps * size:  # nearer points are equal to rounding
             raise ValueError(
                 f"bandwidth: got 'effective', but most rows of {name} are repeated more than n^{_EXPONENT} = "
                 f"{n**_EXPONENT:.0f} times; allowed: a number > 0"
             )
     while high > low * (1 + _ACCURACY):
-        middle = (low * high) ** 0.5
+        middle = low * (high / low) ** 0.5
         low, high = (middle, high) if excess(middle) < 0 else (low, middle)
-    return (low * high) ** 0.5
+    return low * (high / low) ** 0.5

@@ -8,17 +8,24 @@ from __future__ import annotations
 
 import math
 import warnings
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
 from .._arguments import check_choice, check_integer, check_number, check_seed, output_like, real_array
-from ..operators import Operator, log_sums_of_columns, log_sums_of_rows, sampled
+from ..operators import Operator, log_sums_of_columns, log_sums_of_rows, origin, sampled
 from . import _checks
 from ._base import Conditional, Context
 from ._bins import MOST_BINS, NOISES, Bins, binned
-from ._kernel import shifted
+from ._kernel import require_squares, shifted
 
+Constant = Literal["error", "ignore"]
+
+#: values to begin with, for messages
+STARTS = {
+    "rate": "0.9 is a start, 0.5 for a few features",
+    "sigma": "half the median distance between inputs is a start, 0.7 sqrt(d) for d features of deviation 1",
+}
 #: context values by default: four for each input up to this many, then as many as inputs
 _DEFAULT_CONTEXTS = 40_000
 #: entries that are drawn at a time
@@ -67,7 +74,9 @@ class GaussianRows(SampledRows):
         self.dtype = A.dtype
 
     def encoded(self, X_new: Any) -> np.ndarray:
-        return shifted(_checks.points(X_new, "X_new", self.A), self.centre)
+        x = shifted(_checks.points(X_new, "X_new", self.A), self.centre)
+        require_squares("X_new", x, self.sigma)
+        return x
 
     def arguments(self) -> tuple:
         return self.A, self.sigma
@@ -244,7 +253,8 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
     X : array-like, n x d
         Inputs; each weighs 1/n.
     sigma : float
-        In the units of X, > 0.
+        In the units of X, > 0. Half the median distance between inputs is a start (that distance is the `bandwidth` of
+        `kernel`), for d features of standard deviation 1 about 0.7 sqrt(d).
     n_contexts : int, optional
         m, the number of values drawn: by default 4 n up to 40 000, then n. Each input gives as many (the rest of a
         division goes to inputs at random).
@@ -282,8 +292,8 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
     """
     output = output_like(X)
     X = real_array(X, "X", 2)
-    sigma = check_number(sigma, "sigma", 0, open_low=True)
-    centre = X.mean(axis=0, dtype=np.float64)
+    sigma = check_number(sigma, "sigma", 0, open_low=True, start=STARTS["sigma"])
+    centre = origin(X)
     x = shifted(X, centre)
     top = max(float(np.abs(x).max()), sigma)
     if not math.isfinite(top / sigma * (top / sigma) * X.shape[1]) or not math.isfinite(1 / sigma):
@@ -301,6 +311,7 @@ def corruption(
     noise: Literal["empirical", "uniform", "gaussian", "bimodal"] = "empirical",
     n_contexts: int | None = None,
     seed: int = 0,
+    constant: Constant = "error",
 ) -> SampledContext:
     """The context that keeps each feature with probability 1 - rate and else redraws it: random feature corruption.
 
@@ -311,16 +322,21 @@ def corruption(
     X : array-like, n x d
         Inputs; each weighs 1/n. Features are binned.
     rate : float
-        0 < rate < 1 (0 were the identity, 1 independence).
+        0 < rate < 1 (0 were the identity, 1 independence). 0.9 is a start for tens of features, 0.5 for a few: the more
+        there are, the more a copy still says of its original. `ess` tells whether it is the identity.
     bins : int
-        2 .. 256, at most so many for each feature, cut at quantiles. A feature with at most `bins` distinct values is
-        taken as it is, with the edges of its bins half way between values.
+        2 .. 256, at most so many for each feature, cut at quantiles, half way between two values. A feature with at
+        most `bins` distinct values is taken as it is.
     noise : {"empirical", "uniform", "gaussian", "bimodal"}
         q_f, from which features are redrawn: the feature's own distribution over the data; uniform on [low - 1e-6,
         high + 1e-6]; N((low + high)/2, ((high - low)/4)^2); N(low, s^2) or N(high, s^2), s = (high - low)/8, by a fair
         coin for every entry. low and high are the feature's range. A density gives each bin its mass.
     n_contexts, seed
         As in `gaussian_noise`.
+    constant : {"error", "ignore"}
+        What is done with a feature that is constant after binning: one of a single value, or one of more than `bins`
+        values of which all but a share of 1 / bins or less are equal to its smallest. "ignore": it has a single bin,
+        and the context is that of the other features.
 
     Returns
     -------
@@ -332,7 +348,8 @@ def corruption(
     Raises
     ------
     ValueError
-        rate outside (0, 1), bins outside 2 .. 256, a feature that is constant after binning.
+        rate outside (0, 1), bins outside 2 .. 256, a feature that is constant after binning (which; with
+        constant="ignore" only where all are).
 
     Warns
     -----
@@ -358,10 +375,17 @@ def corruption(
     True
     """
     check_choice(noise, "noise", NOISES)
-    return _corrupted("corruption", X, rate, bins, noise, n_contexts, seed, noise=noise)
+    return _corrupted("corruption", X, rate, bins, noise, n_contexts, seed, constant, noise=noise)
 
 
-def cutmix(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, seed: int = 0) -> SampledContext:
+def cutmix(
+    X: Any,
+    rate: float,
+    bins: int = 16,
+    n_contexts: int | None = None,
+    seed: int = 0,
+    constant: Constant = "error",
+) -> SampledContext:
     """The context that replaces each feature, with probability `rate`, by that of a random row (the row itself
     included), a new one for each feature: `corruption` with the empirical noise.
 
@@ -370,7 +394,7 @@ def cutmix(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, s
     X : array-like, n x d
     rate : float
     bins : int
-    n_contexts, seed
+    n_contexts, seed, constant
         As in `corruption`, like what is returned, raised and warned of, cost and memory.
 
     Returns
@@ -389,10 +413,17 @@ def cutmix(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, s
     >>> ec.contexts.cutmix(X, rate=0.3).shape
     (200, 800)
     """
-    return _corrupted("cutmix", X, rate, bins, "empirical", n_contexts, seed)
+    return _corrupted("cutmix", X, rate, bins, "empirical", n_contexts, seed, constant)
 
 
-def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, seed: int = 0) -> SampledContext:
+def masking(
+    X: Any,
+    rate: float,
+    bins: int = 16,
+    n_contexts: int | None = None,
+    seed: int = 0,
+    constant: Constant = "error",
+) -> SampledContext:
     """The context A = (mask, visible features): each feature is hidden with probability `rate`.
 
     p(a|x) = [x agrees with a wherever a is visible] times terms of a alone.
@@ -402,11 +433,13 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
     X : array-like, n x d
         Inputs; each weighs 1/n. Features are binned as in `corruption`.
     rate : float
-        0 < rate < 1.
+        0 < rate < 1; 0.9 is a start for tens of features, 0.5 for a few.
     bins : int
         2 .. 256.
     n_contexts, seed
         As in `gaussian_noise`.
+    constant : {"error", "ignore"}
+        As in `corruption`.
 
     Returns
     -------
@@ -441,7 +474,7 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
     >>> bool(np.allclose(ec.spectrum(ctx, k=3).singular_values, [0.5**0.5, 0.5**0.5, 0.5], atol=0.05))
     True
     """
-    output, X, rate, cut = _binned_inputs(X, rate, bins)
+    output, X, rate, cut = _binned_inputs(X, rate, bins, constant)
     channel = MaskingChannel(cut, rate)
     x = binned(X, cut.edges)
     drawn = _drawn_contexts(channel, x, n_contexts, seed)
@@ -450,9 +483,17 @@ def masking(X: Any, rate: float, bins: int = 16, n_contexts: int | None = None, 
 
 
 def _corrupted(
-    name: str, X: Any, rate: float, bins: int, law: str, n_contexts: int | None, seed: int, **attributes: Any
+    name: str,
+    X: Any,
+    rate: float,
+    bins: int,
+    law: str,
+    n_contexts: int | None,
+    seed: int,
+    constant: str,
+    **attributes: Any,
 ) -> SampledContext:
-    output, X, rate, cut = _binned_inputs(X, rate, bins)
+    output, X, rate, cut = _binned_inputs(X, rate, bins, constant)
     masses = cut.masses(law)
     weights = np.zeros((X.shape[1], MOST_BINS))
     real = masses > 0
@@ -466,11 +507,12 @@ def _corrupted(
     return _context(name, rule, channel, x, drawn, output, rate=rate, bins=bins, **attributes, seed=seed)
 
 
-def _binned_inputs(X: Any, rate: float, bins: int) -> tuple[Any, np.ndarray, float, Bins]:
+def _binned_inputs(X: Any, rate: float, bins: int, constant: str) -> tuple[Any, np.ndarray, float, Bins]:
     output = output_like(X)
     X = real_array(X, "X", 2)
-    rate = check_number(rate, "rate", 0, 1, open_low=True, open_high=True)
-    return output, X, rate, Bins(X, check_integer(bins, "bins", 2, MOST_BINS))
+    rate = check_number(rate, "rate", 0, 1, open_low=True, open_high=True, start=STARTS["rate"])
+    check_choice(constant, "constant", get_args(Constant))
+    return output, X, rate, Bins(X, check_integer(bins, "bins", 2, MOST_BINS), constant)
 
 
 def _drawn_contexts(channel: Channel, x: np.ndarray, n_contexts: int | None, seed: int) -> tuple[np.ndarray, ...]:

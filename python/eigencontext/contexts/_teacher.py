@@ -107,11 +107,12 @@ class SignedKernel(Context):
 def require_joint(what: str, ctx: Context) -> None:
     if isinstance(ctx, SignedKernel):
         raise TypeError(
-            f"{what}: {ctx.name} is a signed kernel and no joint distribution; allowed: contexts that are one"
+            f"{what}: {ctx.name} is a signed kernel and no joint distribution; allowed: contexts that are one (of "
+            f"{ctx.name} there is a spectrum, whose functions ec.concatenate joins with those of others)"
         )
 
 
-def teacher(Z: Any, threshold: float | None = None, relative: bool = False) -> Context:
+def teacher(Z: Any, threshold: float | None = None, relative: bool = False) -> SignedKernel:
     """The signed kernel of a teacher's embeddings: k_X = 1 + sum_i r_i^2 mu_i mu_i^T.
 
     With Z centred = U S V^T: mu_i = sqrt(n) U_i, and r_i = S_i / S_1 or, with a threshold, 1 where S_i reaches it and
@@ -162,7 +163,7 @@ def teacher(Z: Any, threshold: float | None = None, relative: bool = False) -> C
     return SignedKernel("teacher", array, 2, threshold, relative, output_like(Z))
 
 
-def targets(y: Any) -> Context:
+def targets(y: Any) -> SignedKernel:
     """The signed kernel of regression targets, whitened: every direction in which they vary counts the same.
 
     `teacher` of the targets with all r_i = 1; directions with S_i <= eps max(n, d) S_1 are dropped.
@@ -189,14 +190,16 @@ def targets(y: Any) -> Context:
     >>> spec.singular_values, np.round(spec.left.ravel(), 4)
     (array([1.]), array([-0.9258, -0.4629,  1.3887]))
     """
-    axes = np.ndim(y)
-    Y = _varying(_rows(y, "y", 1 if axes == 1 else 2), "y")
+    array = real_array(y, "y")
+    if array.ndim not in (1, 2):
+        raise ValueError(f"y: got shape {array.shape}; allowed: an array with 1 axis or 2")
+    Y = _varying(_rows(array, "y", array.ndim), "y")
     rounding = float(np.finfo(Y.dtype).eps) * max(Y.shape)
-    return SignedKernel("targets", Y, 1 if axes == 1 else 2, rounding, True, output_like(y))
+    return SignedKernel("targets", Y, array.ndim, rounding, True, output_like(y))
 
 
 def _rows(value: Any, name: str, axes: int, dtype: Any = None) -> np.ndarray:
-    array = real_array(value, name, axes, dtype)
+    array = np.ascontiguousarray(real_array(value, name, axes, dtype))  # sums in one order, whatever the layout
     return array[:, None] if axes == 1 else array
 
 

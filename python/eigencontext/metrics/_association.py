@@ -76,7 +76,7 @@ def decay_rate(s: Any) -> float:
     i = np.arange(1, len(values) + 1)[values > getattr(s, "floor", 0.0)]
     if len(i) == 0:
         return float("inf")
-    return float(-np.sum(i * 2 * np.log(values[: len(i)])) / np.sum(i.astype(np.float64) ** 2))
+    return float(0.0 - np.sum(i * 2 * np.log(values[: len(i)])) / np.sum(i.astype(np.float64) ** 2))
 
 
 def association(spec: Any, *, context: Any = None, n_rows: int = 256, seed: int = 0) -> Association:

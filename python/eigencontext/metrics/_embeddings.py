@@ -83,12 +83,12 @@ class Whitening:
         d = array.shape[1]
         self.mean, largest = np.zeros(d), np.zeros(d)
         for rows in steps(array):
-            block = array[rows].astype(np.float64)
+            block = array[rows].astype(np.float64, order="C")
             self.mean += np.sum(block * weights[rows, None], axis=0)
             np.maximum(largest, np.abs(block).max(axis=0), out=largest)
         correction = np.zeros(d)  # n terms are off by more than the last digits: a constant feature would seem to vary
         for rows in steps(array):
-            correction += np.sum((array[rows].astype(np.float64) - self.mean) * weights[rows, None], axis=0)
+            correction += np.sum((array[rows].astype(np.float64, order="C") - self.mean) * weights[rows, None], axis=0)
         self.mean += correction
         scale = np.ldexp(1.0, -np.clip(np.frexp(largest)[1], -1000, 1000))
         self.transform = np.diag(scale)
@@ -120,14 +120,17 @@ class Whitening:
 
     def block(self, rows: slice) -> np.ndarray:
         """sqrt(w) times the whitened features of some rows."""
-        centred = self.array[rows].astype(np.float64) - self.mean
-        return (centred @ self.transform) * np.sqrt(self.weights[rows, None])
+        return (self.centred(rows) @ self.transform) * np.sqrt(self.weights[rows, None])
+
+    def centred(self, rows: slice) -> np.ndarray:
+        """Row-major, so that products add in the same order whatever the layout of the whole."""
+        return self.array[rows].astype(np.float64, order="C") - self.mean
 
     def columns(self, weighted: bool = True) -> np.ndarray:
         """The whitened features of all rows, (n, rank); times sqrt(w): orthonormal columns."""
         result = np.empty((len(self.array), self.rank))
         for rows in steps(self.array):
-            result[rows] = self.block(rows) if weighted else (self.array[rows] - self.mean) @ self.transform
+            result[rows] = self.block(rows) if weighted else self.centred(rows) @ self.transform
         return result
 
 
@@ -135,7 +138,7 @@ def functions(array: np.ndarray, mean: np.ndarray, rotation: np.ndarray) -> np.n
     """(array - mean) rotation in the type of the array, a block of rows at a time."""
     result = np.empty((len(array), rotation.shape[1]), array.dtype)
     for rows in steps(array):
-        result[rows] = (array[rows].astype(np.float64) - mean) @ rotation
+        result[rows] = (array[rows].astype(np.float64, order="C") - mean) @ rotation
     return result
 
 

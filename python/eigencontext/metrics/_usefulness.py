@@ -120,9 +120,10 @@ def usefulness_from(s: np.ndarray, d0: int | None, beta: float, floor: float) ->
         best = int(np.argmin(curve))
         result = Usefulness(float(curve[best]), best + 1, curve, d0, beta)
     if np.isinf(result.tau) or abs(result.tau - (1.0 + beta)) <= EXTREME:
-        where = "infinite" if np.isinf(result.tau) else f"within {EXTREME:g} of 1 + beta = {1.0 + beta:g}"
+        near = f"= {result.tau:.4g} is within {EXTREME:g} of 1 + beta = {1.0 + beta:g}"
+        where = "is infinite" if np.isinf(result.tau) else near
         warnings.warn(
-            f"usefulness: tau = {result.tau:.4g} is {where}: the context is extremely weak or strong, and tau should "
+            f"usefulness: tau {where}: the context is extremely weak or strong, and tau should "
             "not be used to compare it",
             UserWarning,
             stacklevel=3,

@@ -11,7 +11,7 @@ import scipy.sparse
 
 from .. import _device
 from .._arguments import check_choice, check_flag, check_number, real_array
-from ..operators import KERNELS, Operator, as_operator, kernel_arguments, pairwise
+from ..operators import KERNELS, Operator, as_operator, kernel_arguments, origin, pairwise
 from ._base import RowTerms, check_labels, device_of, empty_like, placed
 
 KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
@@ -83,8 +83,8 @@ def kernel_operator(X: Any, A: Any, options: Mapping[str, Any], dtype: np.dtype,
     )
     X, A = (_device.View.of(points) if _device.is_on_device(points) else points for points in (X, A))
     if dtype != X.dtype and kernel in ("rbf", "laplacian"):  # before digits are lost
-        mean = column_means(X)
-        X, A = centred(X, mean), None if A is None else centred(A, mean)
+        middle = column_means(X) if isinstance(X, _device.View) else origin(X)
+        X, A = centred(X, middle), None if A is None else centred(A, middle)
     return pairwise(
         X.astype(dtype, copy=False),
         None if A is None else A.astype(dtype, copy=False),

@@ -12,7 +12,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import validate_data
 
 from .._arguments import check_integer, check_number, seed_from
-from .._expression import Convolution, Mixture, Node, Single, known, parse
+from .._expression import Convolution, Mixture, Node, Single, known, parse, start_of
 from .._read import Input
 from .._spectrum import Spectrum, spectrum
 
@@ -43,8 +43,9 @@ class ContextEstimator(BaseEstimator):
         seed = seed_from(np.random if self.random_state is None else self.random_state, "random_state")
         node = self._node()
         for single in singles(node):
-            if argument_of(single) == "y":
-                raise ValueError(f"context: got {single.name!r}, a context of labels; allowed: contexts of X")
+            other = {"y": "labels", "text": "texts"}.get(argument_of(single))
+            if other:
+                raise ValueError(f"context: got {single.name!r}, a context of {other}; allowed: contexts of X")
             if "seed" in inspect.signature(function_of(single)).parameters:
                 single.options.setdefault("seed", seed)
         ctx = node.build(Input(X, "neighbors"))
@@ -99,6 +100,8 @@ def node_of(context: Any, params: dict[str, Any] | None) -> Node:
     _, *allowed = inspect.signature(function_of(node)).parameters
     if unknown := set(params) - set(allowed):
         raise ValueError(f"context_params: got {', '.join(map(repr, unknown))}; allowed: {', '.join(allowed)}")
+    if lacking := [key for key, required in known()[context][2].items() if required and key not in params]:
+        raise ValueError(f"context_params: got no {lacking[0]!r}; allowed: with it{start_of(lacking[0])}")
     return node
 
 

@@ -163,8 +163,8 @@ class SpectrallyTransformedClassifier(ClassifierMixin, _SpectrallyTransformed):
     Parameters
     ----------
     {_PARAMETERS}    unlabelled : label, optional
-        The value of y that marks unlabelled samples; scikit-learn's own semi-supervised estimators use -1. By default
-        every value of y is a class, so that -1 can be one.
+        The value of y that marks unlabelled samples: a number where y holds numbers, a word where it holds words.
+        scikit-learn's own semi-supervised estimators use -1. By default every value of y is a class, -1 too.
 
     Attributes
     ----------
@@ -219,8 +219,7 @@ class SpectrallyTransformedClassifier(ClassifierMixin, _SpectrallyTransformed):
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         check_consistent_length(X, y)
-        labelled = np.ones(len(y), dtype=bool) if self.unlabelled is None else y != self.unlabelled
-        _some_labelled(labelled, repr(self.unlabelled))
+        labelled = _some_labelled(~_marked(y, self.unlabelled), repr(self.unlabelled))
         self.classes_ = np.unique(y[labelled])
         self._regress(X, (y[:, None] == self.classes_).astype(np.float64), labelled)
         return self
@@ -239,6 +238,17 @@ class SpectrallyTransformedClassifier(ClassifierMixin, _SpectrallyTransformed):
 def _require(estimator: Any, y: Any) -> None:
     if y is None:
         raise ValueError(f"{type(estimator).__name__} requires y to be passed, but the target y is None")
+
+
+def _marked(y: np.ndarray, mark: Any) -> np.ndarray:
+    """Which of y are the mark of the unlabelled; a mark that no y of this kind can hold would mark none, silently."""
+    if mark is None:
+        return np.zeros(len(y), dtype=bool)
+    words = y.dtype.kind in "US" or (y.dtype.kind == "O" and all(isinstance(label, str) for label in y))
+    if not np.isscalar(mark) or mark != mark or isinstance(mark, str) != words:
+        kind = "words" if words else "numbers"
+        raise ValueError(f"unlabelled: got {mark!r} for y of {kind}; allowed: None, or a value that is one of {kind}")
+    return np.asarray(y == mark)
 
 
 def _some_labelled(labelled: np.ndarray, mark: str) -> np.ndarray:

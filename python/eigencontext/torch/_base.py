@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -52,9 +53,17 @@ class Loss(torch.nn.Module):
             if name not in allowed:
                 raise TypeError(f"{type(self).__name__}: got option {name!r}; allowed: {', '.join(allowed)}")
             _constant(value, name)
+        check_options(getattr(objectives, self._objective), self._example(options), options)
         self.options = options
         self.process_group = process_group
         self.terms: dict[str, float] = {}
+
+    @staticmethod
+    def _example(options: Mapping[str, Any]) -> dict[str, Any]:
+        """A small batch, on which the constructor tries the options."""
+        weights: Any = options.get("level_weights")
+        width = len(weights) if hasattr(weights, "__len__") else 2
+        return {"phi": example_rows(width), "psi": example_rows(width)}
 
     def extra_repr(self) -> str:
         return ", ".join(f"{name}={value!r}" for name, value in self.options.items())
@@ -106,6 +115,23 @@ class _Value(torch.autograd.Function):
         # Scaled before they are narrowed: what a gradient scaler makes representable must not vanish.
         pairs = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
         return None, *(None if grad is None else (grad * scale).to(dtype) for grad, dtype in pairs)
+
+
+def check_options(
+    objective: Callable[..., Any], example: Mapping[str, Any], options: Mapping[str, Any], others: Iterable[str] = ()
+) -> None:
+    """The objective's own checks, before there is a batch: what it says of the options that were given, or of `others`.
+    What it says of the example is no matter."""
+    try:
+        objective(**example, **options, grad=())
+    except (ArithmeticError, TypeError, ValueError) as error:
+        named = {name for name, value in options.items() if value is not None}
+        if str(error).partition(":")[0] in named.union(others):
+            raise
+
+
+def example_rows(width: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((8 + width, width))
 
 
 def _option_names(objective: Callable[..., Any]) -> list[str]:

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from .. import objectives
-from ._base import Loss
+from ..objectives._kernels import KERNEL_OPTIONS
+from ._base import Loss, check_options, example_rows
 
 __all__ = ["ChainLoss"]
 
@@ -50,7 +51,17 @@ class ChainLoss(Loss):
         for j, link in enumerate(links):
             if not isinstance(link, Mapping) and not callable(link):
                 raise TypeError(f"links[{j}]: got {type(link).__name__}; allowed: a dict (kernel) or a callable")
+            unknown = [name for name in link if name not in KERNEL_OPTIONS] if isinstance(link, Mapping) else []
+            if unknown:
+                raise ValueError(f"links[{j}]: got option {unknown[0]!r}; allowed: {', '.join(KERNEL_OPTIONS)}")
+        kernels = [(link, example_rows(2), example_rows(2)) for link in links if isinstance(link, Mapping)]
+        example = {**self._example(options), "links": kernels}
+        check_options(objectives.chain, example, options, KERNEL_OPTIONS)
         self.links = list(links)
+
+    @staticmethod
+    def _example(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: example_rows(2) for name in ("phi", "phi_0", "psi")} | {"links": []}
 
     def forward(
         self, encoder: Callable[[Any], Tensor], x_0: Any, context_encoder: Callable[[Any], Tensor] | None = None

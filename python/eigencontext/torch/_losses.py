@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from torch import Tensor
 
 from .. import objectives
-from ._base import Loss
+from .._arguments import check_number
+from ._base import Loss, example_rows
 
 __all__ = [
     "BarlowTwinsLoss",
@@ -259,6 +262,8 @@ class InfoNCELoss(Loss):
 
     def __init__(self, *, temperature: Any = 0.07, process_group: Any = None):
         super().__init__(process_group=process_group)
+        if not isinstance(temperature, Tensor):  # one that is learned has its value at each call
+            check_number(temperature, "temperature", 0.0, open_low=True)
         self.temperature = temperature
 
     def forward(self, phi: Tensor, psi: Tensor, *, temperature: Any = None) -> Tensor:
@@ -297,6 +302,9 @@ class SigmoidLoss(Loss):
 
     def __init__(self, *, t: Any = 10.0, b: Any = -10.0, process_group: Any = None):
         super().__init__(process_group=process_group)
+        for name, value in (("t", t), ("b", b)):
+            if not isinstance(value, Tensor):
+                check_number(value, name)
         self.t, self.b = t, b
 
     def forward(self, phi: Tensor, psi: Tensor, *, t: Any = None, b: Any = None) -> Tensor:
@@ -310,7 +318,23 @@ class SigmoidLoss(Loss):
         return self._value(*_with_numbers(phi, psi, t=_either(t, self.t), b=_either(b, self.b)))
 
 
-class SpectralContrastiveLoss(Loss):
+class _ViewsLoss(Loss):
+    """A loss of several views of each input, which are one tensor."""
+
+    @staticmethod
+    def _example(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"views": example_rows(2).reshape(-1, 2, 2)}
+
+    def __call__(self, *views: Any, **weights: Any) -> Tensor:
+        if len(views) > 1:
+            raise TypeError(
+                f"{type(self).__name__}: got {len(views)} arrays; allowed: one of shape (N, r, d), the r views of each "
+                "input side by side, as torch.stack([phi, psi], dim=1)"
+            )
+        return super().__call__(*views, **weights)
+
+
+class SpectralContrastiveLoss(_ViewsLoss):
     """`ec.objectives.spectral_contrastive`: no options; called with views (N, r, d) and weights=.
 
     Parameters
@@ -340,7 +364,7 @@ class SpectralContrastiveLoss(Loss):
         return self._value({"views": views}, {"weights": weights})
 
 
-class ExponentialSpectralContrastiveLoss(Loss):
+class ExponentialSpectralContrastiveLoss(_ViewsLoss):
     """`ec.objectives.exponential_spectral_contrastive`: options temperature (a number), form; called with views.
 
     With a process group every rank gathers all ranks' rows and computes the whole.
@@ -394,6 +418,12 @@ class KISELoss(Loss):
     _objective = "kise"
     _by_moments = False
 
+    @staticmethod
+    def _example(options: Mapping[str, Any]) -> dict[str, Any]:
+        if options.keys() & {"threshold", "relative"}:  # so long that an absolute threshold is below it
+            return {"phi": example_rows(2), "teacher": 1e100 * example_rows(2)}
+        return {"phi": example_rows(2), "X": example_rows(2)}
+
     def forward(self, phi: Tensor, X: Any = None, *, labels: Any = None, teacher: Any = None) -> Tensor:
         """The loss of an embedding (N, d) and the batch's rows of X, labels or teacher, as in the function.
 
@@ -431,6 +461,10 @@ class SupervisedMSELoss(Loss):
     """
 
     _objective = "supervised_mse"
+
+    @staticmethod
+    def _example(options: Mapping[str, Any]) -> dict[str, Any]:
+        return {"phi": example_rows(2), "labels": np.arange(len(example_rows(2))) % 2}
 
     def forward(self, phi: Tensor, targets: Any = None, *, labels: Any = None) -> Tensor:
         """The loss of an embedding (N, d) and targets (N, c) or labels (N,).
