@@ -64,9 +64,21 @@ void bind_typed(py::module_& m) {
     return Cuda::all_finite<T>({A.data(), A.shape(0), A.shape(1), A.stride(0), A.stride(1)});
   });
   m.def("rows", &rows_of<T>);
+  m.def("row_squares", [](const AnyArray<T>& A) {
+    std::vector<double> squares(static_cast<std::size_t>(A.shape(0)));
+    Cuda::to_host<double>(cuda::row_squares<T>(matrix_view(A), nullptr, 1).view(), squares.data());
+    return to_numpy(squares);
+  });
   m.def("converted", [](const AnyArray<T>& A, const std::string& dtype) {
     return dtype == "float32" ? converted_to<float, T>(A) : converted_to<double, T>(A);
   });
+}
+
+template <class T>
+py::object zeros(Index rows, Index cols) {
+  RowMajorArray<T> out = new_array<T>(rows, cols);
+  Cuda::add<T>(0, writable_block(out), 0, writable_block(out));
+  return out;
 }
 
 DeviceArray from_host(const py::array& a) {
@@ -95,9 +107,8 @@ void bind_arrays(py::module_& m) {
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
-  m.def("empty", [](Index rows, Index cols, const std::string& dtype) -> py::object {
-    if (dtype == "float32") return new_array<float>(rows, cols);
-    return new_array<double>(rows, cols);
+  m.def("zeros", [](Index rows, Index cols, const std::string& dtype) {
+    return dtype == "float32" ? zeros<float>(rows, cols) : zeros<double>(rows, cols);
   });
   bind_typed<float>(m);
   bind_typed<double>(m);
@@ -122,6 +133,7 @@ PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   bindings::bind_operators(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
+  bindings::bind_scores(m);
   bindings::bind_primitives(m);
 #ifdef EIGENCONTEXT_CUDA_EMULATION
   bind_emulation(m);

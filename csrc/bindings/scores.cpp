@@ -6,7 +6,7 @@
 namespace eigencontext::bindings {
 namespace {
 
-using Vector = RowMajorArray<double>;
+using Vector = py::array_t<double, py::array::c_style>;  // of the host
 
 double* written(const py::object& v, Index size) {
   if (v.is_none()) return nullptr;
@@ -43,14 +43,6 @@ template <class T>
 void bind(py::module_& m) {
   using Array = AnyArray<T>;
   using Object = py::object;
-  m.def(
-      "largest_score",
-      [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, bool own) {
-        const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
-        return without_gil([&] { return largest_score(rows, own); });
-      },
-      py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
-      py::arg("scale"), py::arg("own"));
   m.def(
       "log_sums",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, const Object& phi_top,
@@ -91,6 +83,15 @@ void bind(py::module_& m) {
       py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
       py::arg("scale"), py::arg("bias"), py::arg("phi_weights").none(true), py::arg("psi_weights").none(true),
       py::arg("phi_out").none(true), py::arg("psi_out").none(true));
+#ifndef EIGENCONTEXT_CUDA
+  m.def(
+      "largest_score",
+      [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, bool own) {
+        const auto rows = rows_of<T>(phi, psi, phi_begin, psi_begin, scale);
+        return without_gil([&] { return largest_score(rows, own); });
+      },
+      py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
+      py::arg("scale"), py::arg("own"));
   m.def(
       "exponential_products",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, const Object& phi_offsets,
@@ -111,6 +112,7 @@ void bind(py::module_& m) {
       py::arg("scale"), py::arg("phi_offsets").none(true), py::arg("psi_offsets").none(true), py::arg("group"),
       py::arg("same"), py::arg("pair_factor"), py::arg("weights").none(true), py::arg("phi_out").none(true),
       py::arg("psi_out").none(true), py::arg("phi_sums").none(true), py::arg("psi_sums").none(true));
+#endif
 }
 
 }  // namespace

@@ -100,9 +100,9 @@ class View:
         return cls(at, a, interface.get("stream") or _current_stream(a))
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: Any) -> View:
-        """New memory of the engine."""
-        owner = engine("cuda").empty(math.prod(shape[:-1]), shape[-1], np.dtype(dtype).name)
+    def zeros(cls, shape: tuple[int, ...], dtype: Any) -> View:
+        """Zeros in new memory of the engine."""
+        owner = engine("cuda").zeros(math.prod(shape[:-1]), shape[-1], np.dtype(dtype).name)
         whole = cls.of(owner)
         return cls(whole.at.reshape(shape), owner)
 

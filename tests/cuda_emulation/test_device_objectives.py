@@ -81,6 +81,23 @@ def test_losses_of_views_and_targets(n, d, dtype):
         agree(got, objectives.supervised_mse(phi, ridge=0.1, **options), dtype)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES)
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("info_nce", {"temperature": 0.5}), ("info_nce", {"temperature": 0.001}), ("sigmoid", {}),
+     ("sigmoid", {"t": 3, "b": 200.0}), ("info_nce", {"temperature": 2.0, "grad": ("psi", "temperature")}),
+     ("sigmoid", {"grad": ()})],
+)  # fmt: skip
+def test_losses_of_pairs(name, options, n, dtype, weighted):
+    phi, psi = (a - 3 for a in embeddings(n, 5, dtype))
+    w = np.linspace(1, 2, n) if weighted else None
+    function = getattr(objectives, name)
+    got = function(FakeCupy(phi), FakeCupy(psi), weights=w, **options)
+    agree(got, function(phi, psi, weights=w, **options), dtype)
+
+
 KISE = [
     {"kernel": "rbf", "bandwidth": 1.5}, {"kernel": "laplacian", "bandwidth": 2.0}, {"kernel": "cosine"},
     {"kernel": "rbf", "bandwidth": 1.5, "dual": "walk"}, {"kernel": "polynomial", "dual": "walk"},
@@ -126,6 +143,7 @@ def test_any_strides_and_memory_for_the_gradients(dtype):
     agree(objectives.vicreg(*given), objectives.vicreg(*seen), dtype)
     turned = FakeCupy.strided(phi, (6, 66), (1, 6))
     agree(objectives.svme(turned, turned), objectives.svme(phi.T, phi.T), dtype)
+    agree(objectives.info_nce(*given), objectives.info_nce(*seen), dtype)
     wide = np.full((33, 8), 7, dtype)
     out = FakeCupy.strided(wide, (33, 3), (8, 1))
     result = objectives.svme(*given, out={"phi": out}, grad=("phi",))
@@ -149,8 +167,10 @@ def test_same_bits_whatever_the_threads_order_and_what_memory_held(settings):
     for order in core.Order.__members__.values():
         for poison in (0x3C, 0xC3):
             settings.order, settings.poison = order, poison
-            result = objectives.nested_low_rank(FakeCupy(phi), FakeCupy(psi), centered=True)
-            seen.add((result.loss, *(g.get().tobytes() for g in result.grads.values())))
+            given = FakeCupy(phi), FakeCupy(psi)
+            nested, pairs = objectives.nested_low_rank(*given, centered=True), objectives.info_nce(*given)
+            bits = [_device.on_host(r.grads[name]).tobytes() for r in (nested, pairs) for name in ("phi", "psi")]
+            seen.add((nested.loss, pairs.loss, *bits))
     assert len(seen) == 1
 
 
@@ -171,6 +191,8 @@ def test_what_is_wrong_is_said():
     bad[3, 1] = np.nan
     with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
         objectives.svme(FakeCupy(bad), FakeCupy(psi))
+    with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
+        objectives.info_nce(FakeCupy(bad), FakeCupy(psi))
     with pytest.raises(TypeError, match="^phi: got dtype int32 on a CUDA device"):
         objectives.svme(FakeCupy(phi.astype(np.int32)), FakeCupy(psi))
     given = FakeCupy(phi)
@@ -181,7 +203,6 @@ def test_what_is_wrong_is_said():
 def test_losses_without_a_cuda_engine_are_refused():
     x = FakeCupy(np.ones((20, 2)))
     for call in (
-        lambda: objectives.sigmoid(x, x),
         lambda: objectives.exponential_low_rank(x, x),
         lambda: objectives.chain(x, x, [({"kernel": "rbf", "bandwidth": 1.0}, x)]),
     ):

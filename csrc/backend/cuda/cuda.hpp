@@ -148,5 +148,21 @@ void combine(Block<const double> product, const double* constant, const double* 
              const double* columns_b, const double* g, Block<const double> c, const double* columns_c, bool accumulate,
              MatrixView<T> out);
 
+// Tiles of scores; the pair of row i is column i + shift. Vectors are on the device, float64.
+// Raises the log-sum-exps (top, sum of exp(z - top)) of the rows and of the columns.
+template <class T>
+void raise_log_sums(Block<const T> Z, double* row_tops, double* row_sums, double* column_tops, double* column_sums);
+// pair[i] = the score of the pair, where it is in the tile.
+template <class T>
+void pick_pairs(Block<const T> Z, Index shift, double* pair);
+// Z = w_i exp(z - l_i) + v_j exp(z - m_j) - 2 w_i [pair]; w, v null: ones.
+template <class T>
+void map_softmaxes(const double* l, const double* m, const double* w, const double* v, Index shift, Block<T> Z);
+// With z + bias, s = 1 for the pair, -1 else, u = (w_i + v_j) / 2: Z = -u s sigmoid(-s z), losses[i] += u log(1 +
+// exp(-s z)), gradients[i] += Z(i, j).
+template <class T>
+void map_sigmoids(double bias, const double* w, const double* v, Index shift, double* losses, double* gradients,
+                  Block<T> Z);
+
 }  // namespace cuda
 }  // namespace eigencontext

@@ -25,6 +25,14 @@ __device__ inline double over_warp(double x) {
   return x;
 }
 
+__device__ inline double largest_in_warp(double x) {
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const double other = __shfl_xor_sync(0xffffffffu, x, offset);
+    if (!(x >= other)) x = other == other ? other : x;
+  }
+  return x;
+}
+
 // Blocks of four warps, one for each row.
 inline dim3 warps_for(Index rows) { return dim3(static_cast<unsigned>(std::min<Index>(ceil_div(rows, 4), 1 << 16))); }
 

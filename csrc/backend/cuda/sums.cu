@@ -108,14 +108,6 @@ Array<double> sums_of_columns(MatrixView<const T> X, bool squares) {
 
 // --- sums of rows: a warp for each row
 
-__device__ inline double largest_in_warp(double x) {
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const double other = __shfl_xor_sync(0xffffffffu, x, offset);
-    if (!(x >= other)) x = other == other ? other : x;
-  }
-  return x;
-}
-
 // out[i] = sum_j (scale (X(i, j) - centre[j]))^2.
 template <class T>
 __global__ void __launch_bounds__(128)

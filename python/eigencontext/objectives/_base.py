@@ -321,7 +321,7 @@ def placed(array: Any, device: str) -> Any:
 
 def empty_like(array: Any) -> Any:
     """New memory of the shape and dtype of `array`, on its device."""
-    return (np.empty if device_of(array) == "cpu" else _device.View.empty)(array.shape, array.dtype)
+    return (np.empty if device_of(array) == "cpu" else _device.View.zeros)(array.shape, array.dtype)
 
 
 def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -> Any:

@@ -11,8 +11,8 @@ import numpy as np
 
 from .. import _core, _device
 from .._arguments import check_choice, check_finite, check_number
-from ._base import Batch, Result, check_count, embedding, finite_loss, overflow
-from ._kernels import centred, column_means
+from ._base import Batch, Result, RowTerms, check_count, device_of, embedding, finite_loss, overflow
+from ._kernels import centred, column_means, combined, engine_of, weighted_sum
 
 __all__ = ["exponential_low_rank", "exponential_spectral_contrastive", "info_nce", "sigmoid"]
 
@@ -49,6 +49,8 @@ class _Side:
 
     def squares(self) -> np.ndarray:
         """|row|^2 in float64."""
+        if device_of(self.source) != "cpu":
+            return np.concatenate([engine_of(rows).row_squares(rows) for _, rows in self.pieces()])
         with np.errstate(over="ignore", invalid="ignore"):
             return np.concatenate([np.einsum("ij,ij->i", rows, rows, dtype=np.float64) for _, rows in self.pieces()])
 
@@ -94,7 +96,6 @@ def slices_batch(
             first = embedding(a[0:1], name, ndim)
         stand_ins[name] = np.broadcast_to(first, (len(a), *first.shape[1:])) if by_slices else a
     batch = Batch(stand_ins, ndim=dict.fromkeys(inputs, ndim), weights=weights, grad=grad, out=out)
-    batch.require_cpu()
     sides = []
     for name, a in inputs.items():
         array, by_slices = batch.arrays[name], stand_ins[name] is not a
@@ -137,10 +138,12 @@ class _Scores:
                 columns = rows if self.psi is self.phi and j == i else self.psi.rows(j, min(j + step, self.psi.n))
                 yield (rows, columns, i, j, self.scale), slice(i, i + step), slice(j, j + step)
 
-    def zeros(self, out: np.ndarray | None, side: _Side, wanted: bool) -> np.ndarray | None:
+    def zeros(self, out: Any, side: _Side, wanted: bool) -> Any:
         """Zeros for the products of one side: in `out` where the engine can write there."""
         if not wanted:
             return None
+        if device_of(side.source) != "cpu":
+            return _device.View.zeros((side.n, side.width), self.dtype)
         if out is not None and out.dtype == self.dtype and _by_rows(out):
             out[...] = 0
             return out
@@ -159,6 +162,8 @@ def _by_rows(a: np.ndarray) -> bool:
 def _dots(side: _Side, product: np.ndarray | None) -> float:
     """The sum of the entries of side o product, in float64."""
     assert product is not None
+    if device_of(product) != "cpu":
+        return sum(weighted_sum(rows, product[at], np.ones(len(rows))) for at, rows in side.pieces())
     return float(sum(np.einsum("ij,ij->", rows, product[at], dtype=np.float64) for at, rows in side.pieces()))
 
 
@@ -166,6 +171,14 @@ def _finish(batch: Batch, name: str, product: np.ndarray | None, factor: float) 
     """Writes factor * product as the gradient of one input."""
     out = batch.outs[name]
     if out is None or product is None:
+        return
+    if batch.device != "cpu":
+        scaled = combined(RowTerms(phi=(factor, 0.0, 0.0)), product).astype(batch.dtype)
+        copy = vars(RowTerms(phi=(1.0, 0.0, 0.0)))
+        if not batch.engine.gradient_rows(
+            scaled, scaled[:, :0], None, None, None, None, True, copy, {}, out, None, False
+        ):
+            raise overflow("gradient", batch)
         return
     with np.errstate(over="ignore", invalid="ignore"):
         np.multiply(product, factor, out=out, casting="same_kind")
@@ -253,7 +266,7 @@ def info_nce(
     s = _Scores(batch, a, b, 1.0 / T)
     tops, sums, pair = np.full((2, n), -np.inf), np.zeros((2, n)), np.empty(n)
     for rows, i, j in s.blocks():
-        _core.log_sums(*rows, tops[0, i], sums[0, i], tops[1, j], sums[1, j], pair[i])
+        batch.engine.log_sums(*rows, tops[0, i], sums[0, i], tops[1, j], sums[1, j], pair[i])
     log_sums = tops + np.log(sums)
     share = np.full(n, 1 / n) if w is None else w / n
     terms = {name: float(share @ (log_sums[k] - pair)) for k, name in enumerate(("phi", "psi"))}
@@ -264,7 +277,8 @@ def info_nce(
         H = s.zeros(batch.outs["phi"], s.phi, "phi" in arrays or bool(numbers))
         K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
         for rows, i, j in s.blocks():
-            _core.softmax_products(*rows, log_sums[0, i], log_sums[1, j], _at(w, i), _at(w, j), _at(H, i), _at(K, j))
+            weights_of = _at(w, i), _at(w, j)
+            batch.engine.softmax_products(*rows, log_sums[0, i], log_sums[1, j], *weights_of, _at(H, i), _at(K, j))
         factor = 1.0 / (2 * n * T)
         if numbers:
             grads["temperature"] = -factor / T * _dots(s.phi, H)
@@ -334,7 +348,7 @@ def sigmoid(
     K = s.zeros(batch.outs["psi"], s.psi, "psi" in arrays)
     total = gradient = 0.0
     for rows, i, j in s.blocks():
-        part = _core.sigmoid_products(*rows, b, _at(w, i), _at(w, j), _at(H, i), _at(K, j))
+        part = batch.engine.sigmoid_products(*rows, b, _at(w, i), _at(w, j), _at(H, i), _at(K, j))
         total, gradient = total + part[0], gradient + part[1]
     loss = total / batch.n
     finite_loss(batch, loss)
@@ -476,6 +490,7 @@ def exponential_low_rank(
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
     batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
+    batch.require_cpu()
     n = batch.n
     check_count(n, 2, "N - 1 divides")
     e = _exponential(batch, a, b, form, T)
@@ -551,6 +566,7 @@ def exponential_spectral_contrastive(
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
     batch, (side,) = slices_batch({"views": views}, grad, out, weights, ndim=3)
+    batch.require_cpu()
     n, r, d = batch.arrays["views"].shape
     check_views(n, r)
     e = _exponential(batch, side, side, form, T)
