@@ -55,7 +55,7 @@ struct Side {
     const Block<const T> rows = side_by_side(X, begin, count, out);
     row_kernels<T>().means(rows.data, rows.stride, count, X.cols, mean.data());
     row_kernels<T>().shift(rows.data, rows.stride, count, X.cols, mean.data(), zero.low(), out,
-                           rest.data() + tile * X.cols);
+                           rest.data() + tile * X.cols, nullptr);
     for (Index j = 0; j < X.cols; ++j) shift[tile * X.cols + j] = static_cast<double>(mean[j]);
     return {out, count, X.cols, X.cols};
   }
@@ -136,8 +136,8 @@ class Pass {
   void add_tile(Index tile, Index begin, Index count, double* total, Scratch& s) {
     const cpu::RowKernels<T>& kernels = row_kernels<T>();
     const Block<const T> b = phi_.load(tile, begin, count, s.b.data(), s.zero, s.mean);
+    if (asked(moment_pp)) Cpu::tile_gram<T>(b, b, {total, p_, p_, p_}, s.gram);  // while b is in the cache
     const Block<const T> c = q_ ? psi_.load(tile, begin, count, s.c.data(), s.zero, s.mean) : b;
-    if (asked(moment_pp)) Cpu::tile_gram<T>(b, b, {total, p_, p_, p_}, s.gram);
     if (asked(moment_pq)) Cpu::tile_gram<T>(b, c, {total + pq_at(), p_, q_, q_}, s.gram);
     if (asked(moment_qq)) Cpu::tile_gram<T>(c, c, {total + qq_at(), q_, q_, q_}, s.gram);
     if (asked(moment_squares)) {
@@ -267,8 +267,8 @@ class DiagonalPass {
     const cpu::RowKernels<T>& kernels = row_kernels<T>();
     const Block<const T> x = side_by_side(Phi_, begin, count, s.b.data());
     const Block<const T> y = side_by_side(Psi_, begin, count, s.c.data());
-    kernels.shift(x.data, x.stride, count, d_, m_.high(), m_.low(), s.b.data(), nullptr);
-    kernels.shift(y.data, y.stride, count, d_, k_.high(), k_.low(), s.c.data(), nullptr);
+    kernels.shift(x.data, x.stride, count, d_, m_.high(), m_.low(), s.b.data(), nullptr, nullptr);
+    kernels.shift(y.data, y.stride, count, d_, k_.high(), k_.low(), s.c.data(), nullptr, nullptr);
     double *phi = out + squares_, *psi = phi + d_;
     if (levels_.weights) return add_levels(count, out, phi, psi, s);
     kernels.dots(s.b.data(), s.c.data(), count, d_, s.t.data());
@@ -325,7 +325,7 @@ ViewSums view_sums(Views<const T> A, const double* weights) {
     const Shift<T> zero(nullptr, d);
     const auto load = [&](Index view, T* copy) {
       const Block<const T> x = side_by_side(A.of(view), begin, count, copy);
-      row_kernels<T>().shift(x.data, x.stride, count, d, zero.high(), zero.low(), copy, nullptr);
+      row_kernels<T>().shift(x.data, x.stride, count, d, zero.high(), zero.low(), copy, nullptr, nullptr);
       return copy;
     };
     for (Index i = 0; i < count; ++i) out[0] += weights ? weights[begin + i] : 1.0;

@@ -101,9 +101,8 @@ class Computation {
   Answer tile(Index begin, Index count, Scratch& s) const {
     if (!safe_) return Answer::not_safe;
     if (s.b.size() == 0) allocate(s);
-    load(rows_.phi, m_, begin, count, s.b.data(), s.copy.data());
-    load(rows_.psi, k_, begin, count, s.c.data(), s.copy.data());
-    if (!holds(s.b.data(), count, p_, s) || !holds(s.c.data(), count, q_, s)) return Answer::not_safe;
+    if (!load(rows_.phi, m_, begin, count, s.b.data(), s) || !load(rows_.psi, k_, begin, count, s.c.data(), s))
+      return Answer::not_safe;
     if (needs_dots()) row_kernels<S>().dots(s.b.data(), s.c.data(), count, p_, s.t.data());
     for (std::size_t o = 0; o < outputs_.size(); ++o)
       if (!(factor(outputs_[o].terms.phi, begin, count, s, s.f) && factor(outputs_[o].terms.psi, begin, count, s, s.g)))
@@ -130,23 +129,22 @@ class Computation {
     s.t = Buffer<double>(tile_rows);
   }
 
-  static void load(MatrixView<const T> X, const Shift<S>& shift, Index begin, Index count, S* out, T* copy) {
-    if (X.cols == 0) return;
-    const Block<const T> x = side_by_side(X, begin, count, copy);
-    if constexpr (std::is_same_v<T, S>) {
-      row_kernels<S>().shift(x.data, x.stride, count, X.cols, shift.high(), shift.low(), out, nullptr);
-    } else {
+  // The shifted tile of one side; whether the largest entry of each column is within bounds.
+  bool load(MatrixView<const T> X, const Shift<S>& shift, Index begin, Index count, S* out, Scratch& s) const {
+    if (X.cols == 0) return true;
+    const Block<const T> x = side_by_side(X, begin, count, s.copy.data());
+    const auto moved = row_kernels<S>().shift;
+    if constexpr (!std::is_same_v<T, S>) {
       for (Index i = 0; i < count; ++i) std::copy_n(x.row(i), X.cols, out + i * X.cols);
-      row_kernels<S>().shift(out, X.cols, count, X.cols, shift.high(), shift.low(), out, nullptr);
+      moved(out, X.cols, count, X.cols, shift.high(), shift.low(), out, nullptr, nullptr);
+      return true;
+    } else {
+      std::fill_n(s.row.data(), X.cols, S(0));
+      moved(x.data, x.stride, count, X.cols, shift.high(), shift.low(), out, nullptr, s.row.data());
+      return std::is_same_v<S, double> || std::all_of(s.row.data(), s.row.data() + X.cols, [](S peak) {
+               return embedding_bounds.hold(static_cast<double>(peak));
+             });
     }
-  }
-
-  bool holds(const S* tile, Index count, Index cols, Scratch& s) const {
-    if (std::is_same_v<S, double> || cols == 0) return true;
-    std::fill_n(s.row.data(), cols, S(0));
-    row_kernels<S>().peaks(tile, cols, count, cols, s.row.data());
-    return std::all_of(s.row.data(), s.row.data() + cols,
-                       [](S peak) { return embedding_bounds.hold(static_cast<double>(peak)); });
   }
 
   bool needs_dots() const {
@@ -167,9 +165,11 @@ class Computation {
 
   bool write(const Output<T>& o, const Factors<S>& f, Index begin, Index count, Scratch& s) const {
     const Index cols = o.cols();
-    const Block<S> product{s.product.data(), count, cols, cols};
-    std::fill_n(product.data, count * cols, S(0));
-    if (o.terms.P) Cpu::tile_multiply<S>({s.b.data(), count, p_, p_}, {f.P.data(), p_, cols, cols}, product);
+    // Nothing to multiply by: one row of zeros serves every row.
+    const bool none = !o.terms.P && !o.terms.Q && o.terms.level_factor == 0;
+    const Block<S> product{s.product.data(), count, cols, none ? 0 : cols};
+    if (!o.terms.P) std::fill_n(product.data, (none ? 1 : count) * cols, S(0));
+    if (o.terms.P) Cpu::tile_multiply<S>({s.b.data(), count, p_, p_}, {f.P.data(), p_, cols, cols}, product, 0);
     if (o.terms.Q) Cpu::tile_multiply<S>({s.c.data(), count, q_, q_}, {f.Q.data(), q_, cols, cols}, product);
     if (o.terms.level_factor != 0)
       row_kernels<S>().add_products(static_cast<S>(o.terms.level_factor), s.y.data(),
@@ -268,8 +268,7 @@ class ViewComputation {
     bool finite = true;
     for (Index j = 0; j < A_.views; ++j) {
       const S* a = s.views.data() + j * size;
-      std::fill_n(s.product.data(), count * d, S(0));
-      Cpu::tile_multiply<S>({a, count, d, d}, {P_.data(), d, d, d}, {s.product.data(), count, d, d});
+      Cpu::tile_multiply<S>({a, count, d, d}, {P_.data(), d, d, d}, {s.product.data(), count, d, d}, 0);
       for (Index k = 0; k < A_.views; ++k) {
         const S* other = s.views.data() + k * size;
         row_kernels<S>().dots(a, other, count, d, s.t.data());

@@ -343,8 +343,8 @@ void Cpu::tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block
 }
 
 template <class T>
-void Cpu::tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y) {
-  blas::gemm<T>(Op::none, Op::none, 1, A, X, 1, Y);
+void Cpu::tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y, T beta) {
+  blas::gemm<T>(Op::none, Op::none, 1, A, X, beta, Y);
 }
 
 template <class T>
@@ -381,7 +381,7 @@ void Cpu::tile_gram(Block<const T> X, Block<const T> Y, Block<double> G, TileGra
   template void Cpu::tall_qr<T>(Block<T>, double*);                                         \
   template bool Cpu::all_finite<T>(MatrixView<const T>);                                    \
   template void Cpu::tile_scores<T>(T, Block<const T>, Block<const T>, T, Block<T>);        \
-  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>);            \
+  template void Cpu::tile_multiply<T>(Block<const T>, Block<const T>, Block<T>, T);         \
   template void Cpu::tile_multiply_transposed<T>(Block<const T>, Block<const T>, Block<T>); \
   template void Cpu::tile_gram<T>(Block<const T>, Block<const T>, Block<double>, TileGramScratch&);
 EIGENCONTEXT_INSTANTIATE(float)

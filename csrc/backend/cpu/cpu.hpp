@@ -104,9 +104,9 @@ struct Cpu {
   // C = alpha A B^T + beta C for one tile on the calling thread: scores of the tile engine. A (m x p), B (n x p).
   template <class T>
   static void tile_scores(T alpha, Block<const T> A, Block<const T> B, T beta, Block<T> C);
-  // Y += A X for one tile on the calling thread; A (m x n). And Z += A^T Y.
+  // Y = A X + beta Y for one tile on the calling thread; A (m x n). And Z += A^T Y.
   template <class T>
-  static void tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y);
+  static void tile_multiply(Block<const T> A, Block<const T> X, Block<T> Y, T beta = 1);
   template <class T>
   static void tile_multiply_transposed(Block<const T> A, Block<const T> Y, Block<T> Z);
 

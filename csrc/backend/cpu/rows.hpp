@@ -11,8 +11,10 @@ struct RowKernels {
   // mean[j] = the mean of column j, to the precision of T.
   void (*means)(const T* X, Index stride, Index rows, Index cols, T* mean);
 
-  // out = (X - high) - low, sums[j] += its column sums (null: not asked for). X may be out.
-  void (*shift)(const T* X, Index stride, Index rows, Index cols, const T* high, const T* low, T* out, double* sums);
+  // out = (X - high) - low; sums[j] += its column sums or else peaks[j] = max(peaks[j], max_i |out(i, j)|), null where
+  // not asked for. X may be out.
+  void (*shift)(const T* X, Index stride, Index rows, Index cols, const T* high, const T* low, T* out, double* sums,
+                T* peaks);
 
   // peaks[j] = max(peaks[j], max_i |X(i, j)|).
   void (*peaks)(const T* X, Index stride, Index rows, Index cols, T* peaks);

@@ -34,7 +34,7 @@ void means(const T* X, Index stride, Index rows, Index cols, T* __restrict mean)
 
 template <class T>
 void shift(const T* X, Index stride, Index rows, Index cols, const T* __restrict high, const T* __restrict low, T* out,
-           double* __restrict sums) {
+           double* __restrict sums, T* __restrict peak) {
   for (Index i = 0; i < rows; ++i) {
     const T* x = X + i * stride;
     T* y = out + i * cols;
@@ -43,6 +43,13 @@ void shift(const T* X, Index stride, Index rows, Index cols, const T* __restrict
       for (Index j = 0; j < cols; ++j) {
         y[j] = (x[j] - high[j]) - low[j];
         sums[j] += static_cast<double>(y[j]);
+      }
+    } else if (peak) {
+      EIGENCONTEXT_ENTRYWISE
+      for (Index j = 0; j < cols; ++j) {
+        y[j] = (x[j] - high[j]) - low[j];
+        const T size = magnitude(y[j]);
+        peak[j] = peak[j] > size ? peak[j] : size;
       }
     } else {
       EIGENCONTEXT_ENTRYWISE

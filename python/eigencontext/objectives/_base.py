@@ -64,6 +64,8 @@ class Batch:
         The inputs whose gradients are wanted; all of them by default, none if empty.
     out : dict or sequence of arrays, optional
         Memory for the gradients: by name, or in the order of the inputs.
+    chunk : bool
+        Whether these are some rows of a batch: their weights may all be zero.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Batch:
         grad: Sequence[str] | None = None,
         out: Any = None,
         differentiable: Sequence[str] | None = None,
+        chunk: bool = False,
     ):
         self._given = dict(inputs)
         arrays = {name: embedding(value, name, (ndim or {}).get(name, 2)) for name, value in inputs.items()}
@@ -90,7 +93,7 @@ class Batch:
         self.n = arrays[names[0]].shape[0]
         for name in names[1:]:
             _agree(arrays, names[0], name, same_width)
-        self.weights = None if weights is None else check_weights(weights, self.n)
+        self.weights = None if weights is None else check_weights(weights, self.n, chunk)
         self.names = list(differentiable) if differentiable is not None else names
         given = _outputs(out, self.names)
         wanted = self.names if grad is None else _wanted(grad, self.names)
@@ -227,6 +230,7 @@ class FullBatch:
             grad=grad,
             out=out,
             differentiable=self.differentiable,
+            chunk=True,
         )
         self.into(batch)
         return tuple(batch.result(self.loss, self.terms).grads.values())
@@ -339,13 +343,13 @@ def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -
     return array
 
 
-def check_weights(weights: Any, n: int, name: str = "weights") -> np.ndarray:
-    """Sample weights: float64, (n,), not negative, not all zero."""
-    w = vector(_device.View.of(weights).get() if _device.is_on_device(weights) else weights, name, n)
+def check_weights(weights: Any, n: int, chunk: bool = False) -> np.ndarray:
+    """Sample weights: float64, (n,), not negative, not all zero unless they are those of a chunk."""
+    w = vector(_device.View.of(weights).get() if _device.is_on_device(weights) else weights, "weights", n)
     if w.min() < 0:
-        raise ValueError(f"{name}: got {w.min():g} at [{int(w.argmin())}]; allowed: numbers >= 0")
-    if w.max() == 0:
-        raise ValueError(f"{name}: got zeros only; allowed: at least one number > 0")
+        raise ValueError(f"weights: got {w.min():g} at [{int(w.argmin())}]; allowed: numbers >= 0")
+    if w.max() == 0 and not chunk:
+        raise ValueError("weights: got zeros only; allowed: at least one number > 0")
     return w
 
 
@@ -423,4 +427,10 @@ def _share(a: Any, b: Any) -> bool:
 
 
 def _overlaps_itself(array: np.ndarray) -> bool:
-    return any(step == 0 and size > 1 for step, size in zip(array.strides, array.shape, strict=True))
+    """Whether two entries may lie in one place: an axis steps over less than the closer axes span."""
+    span = array.itemsize
+    for step, size in sorted((abs(step), size) for step, size in zip(array.strides, array.shape, strict=True)):
+        if size > 1 and step < span:
+            return True
+        span += (size - 1) * step
+    return False

@@ -11,6 +11,7 @@ from .. import _device
 from .._arguments import check_choice, check_flag, vector
 from ._base import Batch, FullBatch, Result, RowTerms, check_count, finite_loss, overflow
 from ._moments import Moments, check_moments, of_batch
+from ._pairwise import check_reread, lazy, parts_of, slices_batch
 
 __all__ = ["low_rank", "nested_low_rank", "spectral_contrastive"]
 
@@ -40,7 +41,7 @@ def _form(acc: Moments, centered: bool, estimator: str, W: np.ndarray | float) -
     if second is not None:
         if not (centered and u):
             raise ValueError("acc: got a second sweep; allowed: with centered=True and estimator='u' alone")
-        acc = second._first  # type: ignore[attr-defined]
+        acc = check_moments(second._first, acc.objective)  # type: ignore[attr-defined]
         if second.n != acc.n:
             raise ValueError(f"acc: got {second.n} rows in its second sweep; allowed: {acc.n}, as in the first")
     elif centered and u:
@@ -331,7 +332,7 @@ class ViewBatch:
 
     def grad(self, views: Any, *, weights: Any = None, out: Any = None):
         """The rows of the full batch's gradient that belong to a chunk of views (n, r, d)."""
-        batch = Batch({"views": views}, ndim={"views": 3}, weights=weights, out=out)
+        batch = Batch({"views": views}, ndim={"views": 3}, weights=weights, out=out, chunk=True)
         self.into(batch)
         return batch.result(self.loss, self.terms).grads["views"]
 
@@ -358,7 +359,8 @@ class SpectralContrastive:
     Parameters
     ----------
     views : array (N, r, d)
-        Embeddings of r >= 2 views of each of N >= 2 inputs, float32 or float64, any strides.
+        Embeddings of r >= 2 views of each of N >= 2 inputs, float32 or float64, any strides. An object with len and
+        slicing is read 4096 inputs at a time, twice.
     weights : array-like (N,), optional
         Weights of the inputs in the first term, normalised to sum 1.
     grad : sequence of str, optional
@@ -396,10 +398,18 @@ class SpectralContrastive:
     """
 
     def __call__(self, views: Any, *, weights: Any = None, grad: Any = None, out: Any = None) -> Result:
-        batch = Batch({"views": views}, ndim={"views": 3}, weights=weights, grad=grad, out=out)
-        full = self.from_moments(of_batch(batch, "spectral_contrastive"))
+        check_reread(views, "views")
+        if lazy(views):
+            batch, sides = slices_batch({"views": views}, grad, out, weights, ndim=3)
+        else:
+            batch, sides = Batch({"views": views}, ndim={"views": 3}, weights=weights, grad=grad, out=out), ()
+        acc = Moments(batch.arrays["views"].shape[-1], "spectral_contrastive")
+        for part in parts_of(batch, sides):
+            acc.add(part)
+        full = self.from_moments(acc)
         finite_loss(batch, full.loss)
-        full.into(batch)
+        for part in parts_of(batch, sides):
+            full.into(part)
         return batch.result(full.loss, full.terms)
 
     def from_moments(self, acc: Moments) -> ViewBatch:

@@ -145,13 +145,13 @@ class Moments:
         if self._extra == "views":
             if psi is not None:
                 raise TypeError("psi: got an array; allowed: None, spectral_contrastive takes views (n, r, d)")
-            batch = Batch({"views": phi}, ndim={"views": 3}, weights=weights, grad=())
+            batch = Batch({"views": phi}, ndim={"views": 3}, weights=weights, grad=(), chunk=True)
         else:
             if psi is None:
                 raise TypeError(f"psi: got None; allowed: an array (n, {self.d_psi})")
             several = self.objective == "low_rank" and _device.axes_of(psi) == 3
             ndim = {"psi": 3} if several else {}
-            batch = Batch({"phi": phi, "psi": psi}, ndim=ndim, weights=weights, grad=(), same_width=False)
+            batch = Batch({"phi": phi, "psi": psi}, ndim=ndim, weights=weights, grad=(), same_width=False, chunk=True)
         self.add(batch)
 
     def add(self, batch: Batch) -> None:
@@ -349,14 +349,16 @@ def of_batch(batch: Batch, objective: str, d_psi: int | None = None) -> Moments:
     return acc
 
 
-def check_moments(acc: Any, objective: str) -> Moments:
-    """`acc` if it holds the moments that `objective` needs and has seen rows."""
+def check_moments(acc: Any, objective: str, part: bool = False) -> Moments:
+    """`acc` if it holds the moments that `objective` needs and has seen rows, not all (but for a part) of weight 0."""
     if not isinstance(acc, Moments):
         raise TypeError(f"acc: got {type(acc).__name__}; allowed: Moments(d, objective={objective!r})")
     if acc.objective != objective:
         raise ValueError(f"acc: got the moments of {acc.objective!r}; allowed: those of {objective!r}")
     if acc.n == 0:
         raise ValueError("acc: got no rows; allowed: at least one")
+    if acc.plain.get("weight") == 0 and not part:
+        raise ValueError("weights: got zeros only; allowed: at least one number > 0")
     return acc
 
 

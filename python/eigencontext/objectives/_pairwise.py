@@ -41,6 +41,11 @@ class _Side:
             piece = centred(piece, self.mean)
         return piece if self.dtype is None else piece.astype(self.dtype, copy=False)
 
+    def inputs(self, begin: int, end: int, dtype: np.dtype) -> np.ndarray:
+        """Some inputs, with all the views that they have."""
+        rows = self.rows(begin * self.group, end * self.group)
+        return rows.reshape(end - begin, *self.shape).astype(dtype, copy=False)
+
     def pieces(self, step: int = _PIECE):
         """(slice, rows) a few thousand rows at a time."""
         for begin in range(0, self.n, step):
@@ -101,6 +106,17 @@ def slices_batch(
         array, by_slices = batch.arrays[name], stand_ins[name] is not a
         sides.append(_Side(name, a if by_slices else array, array.shape[1:], by_slices))
     return batch, tuple(sides)
+
+
+def parts_of(batch: Batch, sides: tuple[_Side, ...]) -> Iterator[Batch]:
+    """The batch in parts that hold their rows: itself, or a block at a time where a side is read by slices."""
+    if not any(side.lazy for side in sides):
+        yield batch
+        return
+    for begin in range(0, batch.n, _BLOCK):
+        part = batch.part(slice(begin, begin + _BLOCK))
+        part.arrays = {side.name: side.inputs(begin, begin + part.n, batch.dtype) for side in sides}
+        yield part
 
 
 def _sample_weights(batch: Batch) -> np.ndarray | None:

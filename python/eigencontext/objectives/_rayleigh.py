@@ -146,11 +146,12 @@ def _split(accs: Any, alpha: float, beta: float) -> SplitBatch:
     if not isinstance(accs, (tuple, list)) or len(accs) != 2:
         raise TypeError(f"acc: got {type(accs).__name__}; allowed: two Moments, one for each half of a split")
     for acc in accs:
-        check_moments(acc, "rayleigh")
+        check_moments(acc, "rayleigh", part=True)
         check_count(acc.n, 2, "of each half: N - 1 divides")
     whole = Moments(accs[0].d, "rayleigh")
     for acc in accs:
         whole.merge(acc)
+    check_moments(whole, "rayleigh")
     data, _ = _data(whole)
     batches = []
     with np.errstate(over="ignore", invalid="ignore"):
