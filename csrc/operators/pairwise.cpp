@@ -24,9 +24,6 @@ using tiled::tile_cols;
 using tiled::tile_rows;
 using tiled::tile_stride;
 
-// A power of two near 1 / h: points in these units lose no bit, and their squares stay in range.
-double unit(double h) { return std::ldexp(1.0, std::clamp(-std::ilogb(h), -1022, 1023)); }
-
 // Up to so many features the scores are summed in registers and mapped there; beyond, the BLAS blocks the sum.
 constexpr Index fused_features = 512;
 
@@ -147,11 +144,8 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
       constexpr Index width = cpu::panel_width<S>;
       const cpu::TileKernels<S>& kernels = cpu::tile_kernels<S>();
       const bool rbf = options_.kind == Kind::rbf;
-      const double h = options_.bandwidth * (rbf ? unit(options_.bandwidth) : 1);
-      // A finite scale: infinity times a distance of 0 would be NaN.
-      const double scale = std::max<double>(rbf ? -0.5 / (h * h) : -1 / h, std::numeric_limits<S>::lowest());
       const auto distances = rbf ? kernels.squared_distances : kernels.l1_distances;
-      distances(static_cast<S>(scale), x.rows.data() + i0 * p_, K.rows, p_, a.panels.data() + j0 * p_,
+      distances(options_.exponent_scale<S>(), x.rows.data() + i0 * p_, K.rows, p_, a.panels.data() + j0 * p_,
                 ceil_div(K.cols, width), K.data, K.stride);
       return;
     }
@@ -204,14 +198,6 @@ class Pairwise final : public tiled::Tiled<T, S>, public tiled::HasLogSums {
   KernelOptions options_;
 };
 
-void check(const KernelOptions& options) {
-  const bool has_bandwidth = options.kind == Kind::rbf || options.kind == Kind::laplacian;
-  if (has_bandwidth && !(options.bandwidth > 0 && std::isfinite(1 / options.bandwidth)))
-    throw ArgumentError("bandwidth", std::to_string(options.bandwidth), "a positive number");
-  if (options.kind == Kind::polynomial && options.degree < 0)
-    throw ArgumentError("degree", std::to_string(options.degree), "an integer of at least 0");
-}
-
 // `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are. `offsets` (rbf):
 // added to the exponents; may be null.
 template <class T, class S>
@@ -223,8 +209,8 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
     case Kind::rbf:
       if (squares.size() == 0) {
         out.differences = true;
-        out.panels = points::pack_panels<S>(X, unit(options.bandwidth));
-        out.rows = points::pack<S>(X, nullptr, unit(options.bandwidth));
+        out.panels = points::pack_panels<S>(X, options.unit());
+        out.rows = points::pack<S>(X, nullptr, options.unit());
         out.offsets = tiled::converted<S>(offsets, X.rows);
         break;
       }
@@ -254,7 +240,7 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
 template <class T>
 OperatorPtr<Cpu, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
                                   double keep, tiled::Offsets offsets) {
-  check(options);
+  options.check();
   const bool symmetric = A.rows == 0;
   Buffer<double> centre, x_squares, a_squares;
   double size = 0;  // bound of the terms of a score

@@ -19,9 +19,6 @@ using Kind = KernelOptions::Kind;
 template <class T>
 using Array = cuda::Array<T>;
 
-// A power of two near 1 / h: points in these units lose no bit, and their squares stay in range.
-double unit(double h) { return std::ldexp(1.0, std::clamp(-std::ilogb(h), -1022, 1023)); }
-
 template <class T>
 bool cancels(double size) {
   return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
@@ -167,11 +164,7 @@ class Pairwise final : public Operator<Cuda, T> {
   void fill(const Points<S>& x, Index i, const Points<S>& a, Index j, Block<S> K) const {
     const Block<const S> A = x.rows.view().row_range(i, K.rows), B = a.rows.view().row_range(j, K.cols);
     if (from_differences()) {
-      const bool rbf = options_.kind == Kind::rbf;
-      const double h = options_.bandwidth * (rbf ? unit(options_.bandwidth) : 1);
-      // A finite scale: infinity times a distance of 0 would be NaN.
-      const double scale = std::max<double>(rbf ? -0.5 / (h * h) : -1 / h, std::numeric_limits<S>::lowest());
-      return cuda::exp_distances<S>(rbf, static_cast<S>(scale), A, B, K);
+      return cuda::exp_distances<S>(options_.kind == Kind::rbf, options_.exponent_scale<S>(), A, B, K);
     }
     S alpha = 1;
     if (options_.kind == Kind::cosine) alpha = S(0.5);
@@ -189,14 +182,6 @@ class Pairwise final : public Operator<Cuda, T> {
   KernelOptions options_;
 };
 
-void check(const KernelOptions& options) {
-  const bool has_bandwidth = options.kind == Kind::rbf || options.kind == Kind::laplacian;
-  if (has_bandwidth && !(options.bandwidth > 0 && std::isfinite(1 / options.bandwidth)))
-    throw ArgumentError("bandwidth", std::to_string(options.bandwidth), "a positive number");
-  if (options.kind == Kind::polynomial && options.degree < 0)
-    throw ArgumentError("degree", std::to_string(options.degree), "an integer of at least 0");
-}
-
 // `squares`: |x - centre|^2 of the scaled points; empty for differences of the points as they are.
 template <class S, class T>
 Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double* centre,
@@ -210,7 +195,7 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
     out.offsets = Array<S>(X.rows, 1);
     cuda::round_vector<S>(-0.5, squares.view(), out.offsets.data());
   } else {
-    cuda::pack_points<S, T>(X, nullptr, options.kind == Kind::rbf ? unit(options.bandwidth) : 1, nullptr, rows);
+    cuda::pack_points<S, T>(X, nullptr, options.kind == Kind::rbf ? options.unit() : 1, nullptr, rows);
   }
   return out;
 }
@@ -220,7 +205,7 @@ Points<S> pack(MatrixView<const T> X, const KernelOptions& options, const double
 template <class T>
 OperatorPtr<Cuda, T> make_pairwise(MatrixView<const T> X, MatrixView<const T> A, const KernelOptions& options,
                                    double keep, tiled::Offsets offsets) {
-  check(options);
+  options.check();
   if (offsets.rows || offsets.cols) throw ArgumentError("offsets", "some", "none on a CUDA device");
   if (keep != 0) throw ArgumentError("keep", std::to_string(keep), "0: tiles are not kept on a CUDA device");
   const bool symmetric = A.rows == 0;
