@@ -15,10 +15,11 @@ import eigencontext as ec
 
 
 def draw(path: Path, n: int, d: int, seed: int, chunk: int) -> None:
-    """Normal rows in a .npy file, a chunk at a time."""
+    """Normal rows in a .npy file, a chunk at a time; the map is opened anew for each, as in `chunks`."""
     rng = np.random.default_rng(seed)
-    file = np.lib.format.open_memmap(path, "w+", np.float32, (n, d))
+    np.lib.format.open_memmap(path, "w+", np.float32, (n, d))
     for begin in range(0, n, chunk):
+        file = np.load(path, mmap_mode="r+")
         file[begin : begin + chunk] = rng.standard_normal((min(chunk, n - begin), d), dtype=np.float32)
 
 
