@@ -20,6 +20,7 @@ _TINY = 200  # min(n, m) up to which LAPACK on the whole matrix wins
 _TINY_BYTES = 128 << 20  # ... unless the other side is so long that the matrix is this large
 _SQUARED_TOL = 1e-3  # A^T A squares the condition number: only for tolerances from here on
 _GRAM_TOL = {4: 1e-3, 8: 1e-6}
+_IDENTITY_COLUMNS = 64  # "full" and "gram" multiply the identity, so many columns at a time
 _LAPACK_SIDE = 20_000  # min(n, m) beyond which LAPACK's fast methods cannot count their workspace
 _TILE_BYTES = 128 << 20  # tiles of kernels kept between products where no max_memory is given
 _UNCOUNTED = 32 << 20  # or an eighth, free of tiles: copies of the points, buffers of the BLAS and the allocator
@@ -47,7 +48,7 @@ class Plan:
     flops, bytes : float
         Of those passes and of orthogonalisation; bytes of A read.
     memory : int
-        Bytes beyond A and the results, kept tiles among them.
+        Bytes beyond A and the results: the basis or the matrices of LAPACK, the workspace of a product, kept tiles.
     tiles : int
         Bytes of kernel tiles that are kept between products.
     """
@@ -216,21 +217,26 @@ def _choose(
         raise ValueError(f"{given[0]}: got {iterative[given[0]]}; allowed: None, method={method!r} does not iterate")
 
     limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
-    turned = 3 * k * itemsize * m if n < m and not symmetric else 0  # a wide matrix is refined once as it is
+    # Of a product; a wide matrix is refined once as it is.
+    scratch = int(op.cost(_default_block(op, k) if asked_block is None else asked_block)["workspace"])
+    scratch += 3 * k * itemsize * m if n < m and not symmetric else 0
     block, basis, memory_bound = _basis(
-        op, k, small, n + m, itemsize, asked_block, asked_basis, limit - turned, max_memory, method, spare, symmetric,
+        op, k, small, n + m, itemsize, asked_block, asked_basis, limit - scratch, max_memory, method, spare, symmetric,
         bool(given),
     )  # fmt: skip
     # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
     full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
-    gram_bytes = itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
-    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + turned + 24 * basis * basis
+    full_bytes += scratch
+    gram_bytes = scratch + itemsize * (n + m) * (64 + 3 * (k + max(8, k // 4))) + 32 * small * small
+    krylov_bytes = itemsize * (n + m) * (basis + _beside(block, symmetric)) + scratch + 24 * basis * basis
 
     fits = _room(k, block, symmetric) <= small
     columns = min(small, _columns_needed(k, block, tol, op.dtype))
     passes = max(2, math.ceil(columns / block))
     krylov_flops = 2 * passes * _flops(op, block) + 4.0 * (n + m) * columns**2
-    gram_flops = 2 * _flops(op, small) + 10.0 * small**3
+    identities = math.ceil(small / _IDENTITY_COLUMNS)
+    made = identities * _flops(op, min(small, _IDENTITY_COLUMNS))
+    full_flops, gram_flops = made + 10.0 * n * m * small, 2 * made + 10.0 * small**3
 
     squared = fused = False
     if method != "auto":
@@ -286,18 +292,18 @@ def _choose(
             f"shape {op.shape}"
         )
     if method in ("full", "gram"):
+        passes = identities if method == "full" else 2 * identities
         return Plan(
             shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=0, basis=0,
-            squared=False, fused=False, passes=1 if method == "full" else 2,
-            flops=_flops(op, small) + 10.0 * n * m * small if method == "full" else gram_flops,
-            bytes=float(op.cost(small)["bytes"]), memory=memory,
+            squared=False, fused=False, passes=passes, flops=full_flops if method == "full" else gram_flops,
+            bytes=passes * float(op.cost(1)["bytes"]), memory=memory,
         )  # fmt: skip
     if method == "subspace":
         block = k + 10 if asked_block is None else max(asked_block, k)
         block = min(block, small)
         basis = block
         wide = min(small, _beside(block, symmetric))  # the verification's columns too
-        memory = itemsize * (n + m) * wide + 24 * wide * wide
+        memory = scratch + itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
         squared=squared, fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,

@@ -317,15 +317,15 @@ def test_a_context_without_an_operator_has_no_plan(here, capsys, monkeypatch):
 def test_max_memory_is_obeyed_and_says_what_would_fit(here, capsys):
     np.save("big.npy", np.random.default_rng(0).normal(size=(1500, 3)))
     options = ("spectrum", "big.npy", "--context", "rbf", "--plan", "--rank")
-    message = error_here((*options, 100, "--max-memory", "1MB"), capsys)
-    assert "--max-memory: too little for rank 100: max_memory: got 1000000 bytes; allowed: at least" in message
+    message = error_here((*options, 100, "--max-memory", "3MB"), capsys)
+    assert "--max-memory: too little for rank 100: max_memory: got 3000000 bytes; allowed: at least" in message
     fits = int(re.search(r"; --rank (\d+) would fit", only_line(message))[1])
-    assert "memory" in out_here((*options, fits, "--max-memory", "1MB"), capsys)
-    assert f"--rank {fits} would fit" in error_here((*options, fits + 1, "--max-memory", "1MB"), capsys)
+    assert "memory" in out_here((*options, fits, "--max-memory", "3MB"), capsys)
+    assert f"--rank {fits} would fit" in error_here((*options, fits + 1, "--max-memory", "3MB"), capsys)
     assert "no rank would fit" in error_here((*options, 100, "--max-memory", "1kB"), capsys)
-    planned = out_here((*options, 20, "--max-memory", "1MB"), capsys)
+    planned = out_here((*options, 20, "--max-memory", "3MB"), capsys)
     assert "held to" in planned and "held to" not in out_here((*options, 20), capsys)
-    out_here(("spectrum", "big.npy", "--context", "rbf", "--rank", fits, "--max-memory", "1MB"), capsys)
+    out_here(("spectrum", "big.npy", "--context", "rbf", "--rank", fits, "--max-memory", "3MB"), capsys)
 
 
 @pytest.mark.parametrize(
