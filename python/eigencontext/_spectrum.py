@@ -245,6 +245,12 @@ def spectrum(
     -------
     Spectrum
 
+    Notes
+    -----
+    Cost: that of `ec.svd` on the context's operator with the trivial pair removed; ``ec.plan(ctx, k)`` says it before
+    the run. Memory: what the plan says, and ``2 * itemsize * (n + m) * k`` bytes for the functions and the vectors that
+    they are made of. Source: Zhai (2025), the contexture theory: s_i and mu_i are those of ``T: g -> E[g(A) | x]``.
+
     Examples
     --------
     >>> import eigencontext as ec

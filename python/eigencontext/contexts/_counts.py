@@ -108,6 +108,11 @@ def counts(C: Any) -> Context:
         Empty rows and columns are left out of the operator (with a UserWarning); the singular functions are 0 there.
         `conditional` takes rows of counts over the same columns.
 
+    Notes
+    -----
+    Cost: two passes over C. Memory: n + m float64 beyond C, and a copy where C is not float32 or float64 or (sparse)
+    not CSR; of a sparse one a transposed copy too, where a quarter of the memory available holds it.
+
     Examples
     --------
     A binary symmetric channel with flip probability 0.1 has s_1 = 1 - 2 * 0.1:

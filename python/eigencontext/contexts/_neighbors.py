@@ -79,6 +79,11 @@ def neighbors(
         Points that are nobody's neighbour are no context values (reported). `conditional` takes new points, whose
         neighbours are sought among the fitted ones, whatever `include_self`.
 
+    Notes
+    -----
+    Cost: 2 n^2 d flops, by tiles; nothing n x n is stored. Memory: ``n * n_neighbors * (24 + itemsize)`` bytes (half of
+    that once it is made) and two copies of the points.
+
     Examples
     --------
     >>> import numpy as np, eigencontext as ec
