@@ -105,9 +105,9 @@ def kernel(
 
     Notes
     -----
-    Cost: one pass over the n m entries of the kernel for the row sums, one more for the column sums ("uniform"), and one
-    with every product; 2 d + 20 flops an entry or so. Memory: the points three times (of rbf the centred ones, and twice
-    as the tiles want them), and a tile for each thread.
+    Cost: a pass over the n m entries of the kernel for the row sums, one for the column sums ("uniform"), and one with
+    every product; 2 d + 20 flops an entry or so. Memory: the points three times (of rbf the centred ones, and twice as
+    the tiles want them), and a tile for each thread.
 
     Examples
     --------
