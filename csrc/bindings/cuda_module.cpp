@@ -81,16 +81,21 @@ py::object zeros(Index rows, Index cols) {
   return out;
 }
 
+py::object bytes_of(const AnyArray<std::uint8_t>& a) {
+  py::array_t<std::uint8_t> out(a.shape(0));
+  cuda::copy_rows(out.mutable_data(), a.shape(0), a.data(), a.shape(0), a.shape(0), 1, cuda::Way::to_host);
+  return out;
+}
+
 DeviceArray from_host(const py::array& a) {
   const py::array packed = py::array::ensure(a, py::array::c_style);
   if (!packed || packed.ndim() < 1 || packed.ndim() > 2) throw py::type_error("expected an array of one or two axes");
-  const std::string kind(1, packed.dtype().kind());
   const Index cols = packed.ndim() == 2 ? packed.shape(1) : 1;
   auto memory =
       cuda::Memory<unsigned char>::from_host(static_cast<const unsigned char*>(packed.data()), packed.nbytes());
   return {std::make_shared<cuda::Memory<unsigned char>>(std::move(memory)),
           {packed.shape(0), cols},
-          "<" + kind + std::to_string(packed.itemsize()),
+          packed.dtype().attr("str").cast<std::string>(),
           false,
           packed.ndim()};
 }
@@ -107,6 +112,7 @@ void bind_arrays(py::module_& m) {
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
+  m.def("bytes_of", &bytes_of);
   m.def("zeros", [](Index rows, Index cols, const std::string& dtype) {
     return dtype == "float32" ? zeros<float>(rows, cols) : zeros<double>(rows, cols);
   });

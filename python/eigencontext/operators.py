@@ -99,22 +99,7 @@ class Operator(LinearOperator):
             return self
         if device == "cpu":
             raise ValueError("device: got 'cpu' for an operator on a CUDA device; allowed: 'cuda'")
-        recipe, arguments, dtype, symmetric = self._recipe
-        if recipe in _ON_CPU:
-            what = "functions" if recipe == "callback" else "a sampled context"
-            raise ValueError(
-                f"device: got 'cuda' for an operator of {what}; allowed: dense, sparse and kernel operators"
-            )
-
-        def moved(part):
-            if isinstance(part, Operator):
-                return part.to(device)
-            if isinstance(part, tuple):
-                return tuple(moved(item) for item in part)
-            stored = recipe in ("dense", "csr", "pairwise") and isinstance(part, np.ndarray)
-            return _device.Moved(part) if stored else part
-
-        return Operator(recipe, tuple(moved(argument) for argument in arguments), dtype, symmetric)
+        return moved(self)
 
     def output(self, a: Any = None) -> Callable[[Any], Any]:
         """How results of the engine become arrays of the kind of `a`, or of the operator's own arrays on a device."""
@@ -228,6 +213,26 @@ class Operator(LinearOperator):
 
     def __neg__(self):
         return weighted_sum([self], [-1.0])
+
+
+def moved(op: Operator, like: Any = None) -> Operator:
+    """`op` on the CUDA device; its results are of the kind of `like`, an array there, or NumPy's."""
+    recipe, arguments, dtype, symmetric = op._recipe
+    if op.device == "cuda":
+        return op
+    if recipe in _ON_CPU:
+        what = "functions" if recipe == "callback" else "a sampled context"
+        raise ValueError(f"device: got 'cuda' for an operator of {what}; allowed: dense, sparse and kernel operators")
+
+    def there(part):
+        if isinstance(part, Operator):
+            return moved(part, like)
+        if isinstance(part, tuple):
+            return tuple(there(item) for item in part)
+        stored = recipe in ("dense", "csr", "pairwise") and isinstance(part, np.ndarray)
+        return _device.Moved(part, like) if stored else part
+
+    return Operator(recipe, tuple(there(argument) for argument in arguments), dtype, symmetric)
 
 
 def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:

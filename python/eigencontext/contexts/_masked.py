@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
+from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, real_array
 from ..operators import Kernel, Operator, as_operator, kernel_arguments, origin, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
@@ -140,7 +140,7 @@ def masked_kernel(
     >>> ctx.shape, ctx.masks.sum(axis=1)
     ((60, 60), array([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]))
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X, _, h, degree, coef0 = kernel_arguments(X, None, kernel, bandwidth, degree, coef0)
     masks = random_masks(n_masks, mask_rate, X.shape[1], seed)
     centre = origin(X) if kernel == "rbf" else None
@@ -250,7 +250,7 @@ def masked_neighbors(
     >>> bool(np.allclose(W.sum(axis=1), 1)), float(round(W.min(), 4)), float(round(W.max(), 4))
     (True, 0.0, 0.3333)
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     check_choice(metric, "metric", METRICS)
     include_self = check_flag(include_self, "include_self")

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from .._arguments import check_choice, check_integer, check_number, check_seed, output_like, real_array
+from .._arguments import check_choice, check_integer, check_number, check_seed, real_array
 from ..operators import Operator, log_sums_of_columns, log_sums_of_rows, origin, sampled
 from . import _checks
 from ._base import Conditional, Context
@@ -290,7 +290,7 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
     >>> bool(np.allclose(s, [2**-0.5, 2**-1.0], atol=0.05))
     True
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     sigma = check_number(sigma, "sigma", 0, open_low=True, start=STARTS["sigma"])
     centre = origin(X)
@@ -508,7 +508,7 @@ def _corrupted(
 
 
 def _binned_inputs(X: Any, rate: float, bins: int, constant: str) -> tuple[Any, np.ndarray, float, Bins]:
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     rate = check_number(rate, "rate", 0, 1, open_low=True, open_high=True, start=STARTS["rate"])
     check_choice(constant, "constant", get_args(Constant))
