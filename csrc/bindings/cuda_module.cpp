@@ -137,6 +137,7 @@ PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   bindings::translate_exceptions();
   bindings::bind_arrays(m);
   bindings::bind_operators(m);
+  bindings::bind_sampled_operators(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
   bindings::bind_scores(m);

@@ -106,8 +106,8 @@ class Operator(LinearOperator):
         if self.device == "cpu":
             return output_like(a)
         recipe, arguments, _, _ = self._recipe
-        if recipe in ("dense", "csr", "pairwise"):
-            return _device.output_like(next(array for array in arguments if _device.is_on_device(array)))
+        if recipe in _ARRAYS:
+            return _device.output_like(arguments[0])
         return next(_parts(self)).output()
 
     def cost(self, b: int = 1) -> dict:
@@ -220,19 +220,23 @@ def moved(op: Operator, like: Any = None) -> Operator:
     recipe, arguments, dtype, symmetric = op._recipe
     if op.device == "cuda":
         return op
-    if recipe in _ON_CPU:
-        what = "functions" if recipe == "callback" else "a sampled context"
-        raise ValueError(f"device: got 'cuda' for an operator of {what}; allowed: dense, sparse and kernel operators")
+    if recipe == "callback":
+        raise ValueError(
+            "device: got 'cuda' for an operator of functions; allowed: operators of arrays (dense, sparse, kernels, "
+            "contexts)"
+        )
 
     def there(part):
         if isinstance(part, Operator):
             return moved(part, like)
-        if isinstance(part, tuple):
-            return tuple(there(item) for item in part)
-        stored = recipe in ("dense", "csr", "pairwise") and isinstance(part, np.ndarray)
-        return _device.Moved(part, like) if stored else part
+        return tuple(there(item) for item in part) if isinstance(part, tuple) else part
 
-    return Operator(recipe, tuple(there(argument) for argument in arguments), dtype, symmetric)
+    count = _ARRAYS.get(recipe, 0)
+    arrays = (array if array is None else _device.Moved(array, like) for array in arguments[:count])
+    rest = tuple(there(argument) for argument in arguments[count:])
+    if recipe in _TILED:
+        rest = rest[: _TILED[recipe] - count]  # tiles are not kept there
+    return Operator(recipe, (*arrays, *rest), dtype, symmetric)
 
 
 def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:
@@ -676,7 +680,7 @@ def _build_pairwise(core, dtype, X, A, kernel, bandwidth, degree, coef0, keep=0)
 
 def _build_gaussian(core, dtype, X, A, sigma, rows, columns, keep=0):
     build = core.gaussian32 if dtype == np.float32 else core.gaussian64
-    return build(X.astype(dtype, copy=False), A.astype(dtype, copy=False), sigma, rows, columns, keep)
+    return build(_device.converted(X, dtype), _device.converted(A, dtype), sigma, rows, columns, keep)
 
 
 def _build_matches(core, dtype, X, A, weights, rows, columns, keep=0):
@@ -694,19 +698,19 @@ def _build_callback(core, dtype, a, shape, argument, symmetric):
     return core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
 
 
-#: what has no CUDA engine
-_ON_CPU = ("callback", "gaussian", "matches", "agreement")
+#: how many of an operator's arguments, the first ones, are arrays on its device (None among them)
+_ARRAYS = {"dense": 1, "csr": 3, "pairwise": 2, "gaussian": 2, "matches": 3, "agreement": 3}
 
 
 def _device_of(recipe, arguments) -> str:
     """Where an operator's arrays or parts are; ValueError where they are not all on one device."""
-    parts = [item for argument in arguments for item in (argument if isinstance(argument, tuple) else (argument,))]
-    if recipe in _ON_CPU:
+    if recipe == "callback":
         return "cpu"
-    if recipe in ("dense", "csr", "pairwise"):
-        arrays = [part for part in parts if isinstance(part, np.ndarray) or _device.is_on_device(part)]
+    if recipe in _ARRAYS:
+        arrays = [array for array in arguments[: _ARRAYS[recipe]] if array is not None]
         devices = {"cpu" if isinstance(array, np.ndarray) else "cuda" for array in arrays}
     else:
+        parts = [item for argument in arguments for item in (argument if isinstance(argument, tuple) else (argument,))]
         devices = {part.device for part in parts if isinstance(part, Operator)}
     return _device.one_device(devices, recipe)
 

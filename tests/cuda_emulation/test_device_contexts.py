@@ -47,7 +47,13 @@ CONTEXTS = {
     "stationary kernel": (lambda X, given: ec.contexts.kernel(given(X), bandwidth=1.0, marginal="stationary"),
                           lambda X: X),
     "neighbors": (lambda X, given: ec.contexts.neighbors(given(X), 5), lambda X: X),
+    "masked kernel": (lambda X, given: ec.contexts.masked_kernel(given(X), 3, 0.4, bandwidth=1.0), lambda X: X),
     "masked neighbors": (lambda X, given: ec.contexts.masked_neighbors(given(X), 4, 0.4, 5), lambda X: X),
+    "gaussian noise": (lambda X, given: ec.contexts.gaussian_noise(given(X), 1.0, n_contexts=130), lambda X: X),
+    "gaussian noise far from 0": (lambda X, given: ec.contexts.gaussian_noise(given(X * 1e7), 1e7), lambda X: X * 1e7),
+    "corruption": (lambda X, given: ec.contexts.corruption(given(X), 0.5, bins=3), lambda X: X),
+    "masking": (lambda X, given: ec.contexts.masking(given(X), 0.6, bins=3), lambda X: X),
+    "cutmix": (lambda X, given: ec.contexts.cutmix(given(X), 0.5, bins=3), lambda X: X),
     "labels": (lambda X, given: ec.contexts.labels(given(np.arange(len(X), dtype=np.int32) % 4)),
                lambda X: np.arange(len(X), dtype=np.int32) % 4),
     "boolean labels": (lambda X, given: ec.contexts.labels(given(X[:, 0] > 0)), lambda X: X[:, 0] > 0),
@@ -115,6 +121,16 @@ def test_the_operator_of_a_context_multiplies_device_arrays():
     close(image, host.operator @ B, 1e-12)
     assert type(ec.svd(ctx.operator, 2).U) is core.DeviceArray
     np.testing.assert_array_equal(ctx.sample([0, 5], 4), host.sample([0, 5], 4))
+
+
+def test_what_a_sampled_context_draws_is_on_the_device():
+    X = points(np.float32)
+    ctx, host = (ec.contexts.corruption(given(X), 0.5, bins=3) for given in (FakeCupy, np.asarray))
+    np.testing.assert_allclose(ctx.ess, host.ess, rtol=1e-9)
+    np.testing.assert_array_equal(_device.on_host(ctx.values), host.values)
+    drawn = ctx.sample([0, 5], 3)
+    assert drawn.shape == (2, 3, 3) and _device.is_on_device(drawn)
+    np.testing.assert_array_equal(_device.on_host(drawn), host.sample([0, 5], 3))
 
 
 def test_sparse_counts_of_the_device():

@@ -119,9 +119,9 @@ class Context:
     Notes
     -----
     Arrays on a CUDA device give a context there: `operator` is on it, and so are the functions of its spectrum, arrays
-    of the kind that was given. It is built on the host, from a copy (of kernels alone the sums over all n m entries are
-    computed on the device); marginals, samples and row numbers stay NumPy's. All arrays of a context and of its new
-    inputs are on one device.
+    of the kind that was given. It is built on the host, from a copy; the sums over all n m entries of kernels and of
+    sampled contexts are computed on the device. Marginals, row numbers and the draws of `sample` stay NumPy's. All
+    arrays of a context and of its new inputs are on one device.
     """
 
     def __init__(

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
+from .. import _device
 from .._arguments import check_choice, check_integer, check_number, check_seed, real_array
 from ..operators import Operator, log_sums_of_columns, log_sums_of_rows, origin, sampled
 from . import _checks
@@ -54,7 +55,13 @@ class SampledRows(Conditional):
     def operator(
         self, x: np.ndarray, rows: np.ndarray | None, columns: np.ndarray | None, dtype: Any = np.float64
     ) -> Operator:
-        return sampled(self.score, (x, *self.arguments()), rows, columns, np.dtype(dtype))
+        arguments = (x, *self.arguments())
+        if self.like is not None:
+            arguments = tuple(
+                _device.Moved(argument, self.like) if isinstance(argument, np.ndarray) else argument
+                for argument in arguments
+            )
+        return sampled(self.score, arguments, rows, columns, np.dtype(dtype))
 
     def __call__(self, X_new: Any) -> Operator:
         x = self.encoded(X_new)
@@ -550,6 +557,7 @@ def _context(
 ) -> SampledContext:
     """log pbar (columns), row sums, then q: each a stream over the tiles, in float64."""
     n, m = len(x), len(drawn[0])
+    rule.like = getattr(output, "like", None)
     rule.log_pbar = log_sums_of_columns(rule.operator(x, None, None)) - math.log(n)
     totals, ess = log_sums_of_rows(rule.operator(x, None, -rule.log_pbar))
     _require_agreement("X", totals)
