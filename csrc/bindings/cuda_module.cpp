@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "operators/streamed.hpp"
 
 namespace py = pybind11;
 using namespace eigencontext;
@@ -75,6 +76,21 @@ void bind_typed(py::module_& m) {
 }
 
 template <class T>
+void bind_streamed(py::module_& m) {
+  m.def(
+      "streamed",
+      [](const py::array_t<T, 0>& a, bool symmetric) {
+        const auto item = static_cast<Index>(sizeof(T));
+        if (a.ndim() != 2 || a.strides(0) % item != 0 || a.strides(1) % item != 0)
+          throw py::type_error("expected a 2-d array, strides of whole items");
+        const MatrixView<const T> view{a.data(), a.shape(0), a.shape(1), a.strides(0) / item, a.strides(1) / item};
+        const auto op = make_streamed<T>(view, symmetric, keep_alive(a));
+        return std::const_pointer_cast<Operator<Cuda, T>>(op);
+      },
+      py::arg("a").noconvert(), py::arg("symmetric") = false);
+}
+
+template <class T>
 py::object zeros(Index rows, Index cols) {
   RowMajorArray<T> out = new_array<T>(rows, cols);
   Cuda::add<T>(0, writable_block(out), 0, writable_block(out));
@@ -118,6 +134,7 @@ void bind_arrays(py::module_& m) {
   });
   bind_typed<float>(m);
   bind_typed<double>(m);
+  m.def("free_memory", &cuda::free_memory);
   m.def("unavailable", &cuda::unavailable);
   m.def("synchronize", &cuda::synchronize);
   m.def("device_name", &cuda::device_name);
@@ -138,6 +155,8 @@ PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   bindings::bind_arrays(m);
   bindings::bind_operators(m);
   bindings::bind_sampled_operators(m);
+  bindings::bind_streamed<float>(m);
+  bindings::bind_streamed<double>(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
   bindings::bind_scores(m);

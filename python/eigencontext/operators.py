@@ -35,6 +35,7 @@ __all__ = ["Operator", "as_operator", "kernel"]
 
 Kernel = Literal["rbf", "laplacian", "cosine", "polynomial"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
+_SHARE = 0.75  # of a device's free memory that a dense array may take
 ORIGIN_ROWS = 101  # rows whose median is the origin
 MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
 
@@ -94,7 +95,11 @@ class Operator(LinearOperator):
         return other
 
     def to(self, device: str) -> Operator:
-        """The same operator on "cpu" or "cuda"; arrays are copied to the device, never back."""
+        """The same operator on "cpu" or "cuda"; arrays are copied to the device, never back.
+
+        A dense array of more than three quarters of the device's free memory stays where it is, memory-mapped ones too:
+        every product copies its rows to the device, 32 MiB at a time, while the device works on those before.
+        """
         if check_choice(device, "device", _device.DEVICES) == self.device:
             return self
         if device == "cpu":
@@ -108,6 +113,8 @@ class Operator(LinearOperator):
         recipe, arguments, _, _ = self._recipe
         if recipe in _ARRAYS:
             return _device.output_like(arguments[0])
+        if recipe == "streamed":
+            return _device.on_host if arguments[2] is None else _device.output_like(arguments[2])
         return next(_parts(self)).output()
 
     def cost(self, b: int = 1) -> dict:
@@ -215,8 +222,9 @@ class Operator(LinearOperator):
         return weighted_sum([self], [-1.0])
 
 
-def moved(op: Operator, like: Any = None) -> Operator:
-    """`op` on the CUDA device; its results are of the kind of `like`, an array there, or NumPy's."""
+def moved(op: Operator, like: Any = None, *, stream: bool = False) -> Operator:
+    """`op` on the CUDA device; its results are of the kind of `like`, an array there, or NumPy's. Dense arrays stay in
+    the host's memory where they do not fit (`stream`: in any case), and visit the device a group of rows at a time."""
     recipe, arguments, dtype, symmetric = op._recipe
     if op.device == "cuda":
         return op
@@ -226,9 +234,12 @@ def moved(op: Operator, like: Any = None) -> Operator:
             "contexts)"
         )
 
+    if recipe == "dense" and (stream or arguments[0].nbytes > _SHARE * _device.engine("cuda").free_memory()):
+        return Operator("streamed", (*arguments, like), dtype, symmetric)
+
     def there(part):
         if isinstance(part, Operator):
-            return moved(part, like)
+            return moved(part, like, stream=stream)
         return tuple(there(item) for item in part) if isinstance(part, tuple) else part
 
     count = _ARRAYS.get(recipe, 0)
@@ -237,6 +248,11 @@ def moved(op: Operator, like: Any = None) -> Operator:
     if recipe in _TILED:
         rest = rest[: _TILED[recipe] - count]  # tiles are not kept there
     return Operator(recipe, (*arrays, *rest), dtype, symmetric)
+
+
+def streams(op: Operator) -> bool:
+    """Whether rows of an array of the host visit the device in every product."""
+    return op._recipe[0] == "streamed" or any(map(streams, _parts(op)))
 
 
 def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:
@@ -293,7 +309,7 @@ def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None, finite
 
 def require_finite(op: Operator, argument: str = "a") -> None:
     """ValueError naming the first NaN or inf of a dense operator's array."""
-    if op._recipe[0] == "dense" and op.device == "cpu":
+    if op._recipe[0] == "streamed" or (op._recipe[0] == "dense" and op.device == "cpu"):
         check_finite(op._recipe[1][0], argument)
 
 
@@ -668,6 +684,10 @@ def _build_dense(core, dtype, a, symmetric):
     return core.dense(_device.converted(a, dtype), symmetric=symmetric)
 
 
+def _build_streamed(core, dtype, a, symmetric, like):
+    return core.streamed(_device.converted(a, dtype), symmetric=symmetric)
+
+
 def _build_csr(core, dtype, indptr, indices, data, shape, transpose_copy, symmetric):
     data = _device.converted(data, dtype)
     return core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
@@ -704,8 +724,8 @@ _ARRAYS = {"dense": 1, "csr": 3, "pairwise": 2, "gaussian": 2, "matches": 3, "ag
 
 def _device_of(recipe, arguments) -> str:
     """Where an operator's arrays or parts are; ValueError where they are not all on one device."""
-    if recipe == "callback":
-        return "cpu"
+    if recipe in ("callback", "streamed"):
+        return "cpu" if recipe == "callback" else "cuda"
     if recipe in _ARRAYS:
         arrays = [array for array in arguments[: _ARRAYS[recipe]] if array is not None]
         devices = {"cpu" if isinstance(array, np.ndarray) else "cuda" for array in arrays}
@@ -721,6 +741,7 @@ def _engine(op, dtype):
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "dense": _build_dense,
+    "streamed": _build_streamed,
     "csr": _build_csr,
     "pairwise": _build_pairwise,
     "gaussian": _build_gaussian,

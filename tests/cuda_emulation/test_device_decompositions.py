@@ -217,7 +217,7 @@ def test_why_there_is_no_device(settings, name, value, reason):
 
 def test_out_of_memory_leaves_everything_usable(settings):
     a = matrix(200, 150)
-    settings.memory = 300_000
+    settings.memory = 60_000  # too little for the basis even where the matrix stays on the host
     with pytest.raises(MemoryError, match="^cudaMallocAsync: "):
         ec.svd(a, 3, method="krylov", device="cuda")
     settings.memory = 1 << 32
