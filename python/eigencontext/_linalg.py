@@ -155,7 +155,8 @@ def svd(
             max_memory=max_memory,
             reserved=reserved,
         )
-        answer = _run("eigh" if semidefinite else "svd", op, options, verify, seed, callback, precision=precision)
+        name = "eigh" if semidefinite else "svd"
+        answer = _run(name, op, options, verify, seed, callback, precision=precision, above=2)
         if semidefinite:  # eigenvalues >= 0 are singular values
             answer["left"] = answer["right"].copy()
         return _as_svd(answer, op.dtype, op.output(a))
@@ -260,7 +261,7 @@ def eigh(
             max_memory=max_memory,
             reserved=reserved,
         )
-        answer = _run("eigh", op, options, verify, seed, callback, precision=precision)
+        answer = _run("eigh", op, options, verify, seed, callback, precision=precision, above=2)
         like = op.output(a)
         result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
         return result._certify(answer)
@@ -475,9 +476,10 @@ def svds(
 
 
 def _run(
-    solve: str, op: Operator, plan: Plan, verify, seed, callback, *, precision="exact", start=(), warn=True
+    solve: str, op: Operator, plan: Plan, verify, seed, callback, *, precision="exact", start=(), warn=True, above=0
 ) -> dict:
-    """Runs `plan`, turns what the engine reports into warnings, and returns its dict."""
+    """Runs `plan`, turns what the engine reports into warnings, and returns its dict. `above`: how many frames lie
+    between this one and that of the function the user called."""
     arguments = dict(
         method=plan.method,
         tol=plan.tol,
@@ -513,11 +515,11 @@ def _run(
     if plan.memory_bound and limited:
         answer["stop_reason"] = "max_memory"
     if warn:
-        _warn(answer, plan)
+        _warn(answer, plan, 4 + above)
     return answer
 
 
-def _warn(answer: dict, plan: Plan) -> None:
+def _warn(answer: dict, plan: Plan, stacklevel: int) -> None:
     missing = int(np.count_nonzero(~answer["converged"]))
     if missing:
         worst = float(np.max(answer["residuals"][~answer["converged"]]))
@@ -525,11 +527,11 @@ def _warn(answer: dict, plan: Plan) -> None:
             f"{missing} of {plan.k} did not converge to tol={plan.tol:g} in {answer['sweeps']} sweeps (stopped by "
             f"{answer['stop_reason']}; largest residual {worst:.3g}): see .converged and .residuals",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     # where the last one did not converge, that it is close to the next says nothing more
     for text in answer["warnings"] if answer["converged"][-1] else ():
-        warnings.warn(text, ClusterWarning, stacklevel=4)
+        warnings.warn(text, ClusterWarning, stacklevel=stacklevel)
 
 
 def _on_cpu(op: Operator, argument: str) -> Operator:

@@ -1,9 +1,12 @@
 """The public interface on the emulated device: svd, eigh, spectrum, kernels, against the CPU and NumPy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
-from emulated import FakeCupy, core
+from emulated import PROJECT, FakeCupy, build, core
 
 import eigencontext as ec
 from eigencontext import _device
@@ -246,3 +249,10 @@ def test_tf32_rounds_the_products_and_nothing_else():
     np.testing.assert_allclose(U.T @ U, np.eye(4), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="^precision: got 'tf32'; allowed: 'exact', the CPU has no other"):
         ec.svd(a, 4, precision="tf32")
+
+
+def test_the_benchmark_runs_to_its_end():
+    script = str(PROJECT / "bench" / "gpu.py")
+    run = subprocess.run([sys.executable, script, "--emulated", str(build())], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("emulated\ndense") and "rbf of" in run.stdout
