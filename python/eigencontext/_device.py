@@ -192,6 +192,13 @@ def converted(a: Any, dtype: Any) -> Any:
     return a if dtype_of(a) == dtype else engine("cuda").converted(a, np.dtype(dtype).name)
 
 
+def copied(result: Any) -> Any:
+    """A copy of what the engine made, where it is."""
+    if isinstance(result, np.ndarray):
+        return result.copy()
+    return engine("cuda").converted(result, dtype_of(result).name)
+
+
 def on_host(a: Any) -> np.ndarray:
     """As NumPy, wherever `a` is: any dtype, any strides."""
     if not is_on_device(a):

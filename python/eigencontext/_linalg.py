@@ -158,7 +158,7 @@ def svd(
         name = "eigh" if semidefinite else "svd"
         answer = _run(name, op, options, verify, seed, callback, precision=precision, above=2)
         if semidefinite:  # eigenvalues >= 0 are singular values
-            answer["left"] = answer["right"].copy()
+            answer["left"] = _device.copied(answer["right"])
         return _as_svd(answer, op.dtype, op.output(a))
 
     return _on_device(solve, op, device)
