@@ -20,7 +20,8 @@ def settings():
     from emulated import core
 
     control = core.emulation
-    before = {name: getattr(control, name) for name in ("order", "poison", "memory", "driver", "devices", "capability")}
+    names = ("order", "poison", "memory", "driver", "devices", "capability", "current", "pending")
+    before = {name: getattr(control, name) for name in names}
     count, _ = core.live()
     yield control
     for name, value in before.items():

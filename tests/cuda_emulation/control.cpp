@@ -27,6 +27,7 @@ void bind_emulation(py::module_& m) {
       .def_readwrite("driver", &Settings::driver)
       .def_readwrite("devices", &Settings::devices)
       .def_readwrite("capability", &Settings::capability)
+      .def_readwrite("current", &Settings::current)
       .def_readwrite("pending", &Settings::pending)
       .def_readwrite("report", &Settings::report)
       .def_readwrite("launches", &Settings::launches);

@@ -15,6 +15,7 @@ struct Settings {
   int driver = 0;                             // what cudaGetDeviceCount returns
   int devices = 1;
   int capability = 90;
+  int current = 0;           // the device in use; all memory is on device 0
   int pending = 0;           // the error that the next synchronisation reports
   int report = 2;            // the file that faults are written to
   std::size_t launches = 0;  // counted

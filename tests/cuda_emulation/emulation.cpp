@@ -415,7 +415,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = settings().current;
   return cudaSuccess;
 }
 
