@@ -20,7 +20,7 @@ def settings():
     from emulated import core
 
     control = core.emulation
-    names = ("order", "poison", "memory", "driver", "devices", "capability", "current", "pending")
+    names = ("order", "poison", "memory", "driver", "devices", "capability", "current", "pending", "page_locked")
     before = {name: getattr(control, name) for name in names}
     count, _ = core.live()
     yield control

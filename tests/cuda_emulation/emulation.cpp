@@ -553,6 +553,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
 
 cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
   const std::lock_guard lock(mutex());
+  if (bytes > settings().page_locked) return cudaErrorMemoryAllocation;
   *memory = std::malloc(bytes);
   std::fill_n(static_cast<unsigned char*>(*memory), bytes, settings().poison);
   page_locked()[static_cast<unsigned char*>(*memory)] = bytes;

@@ -112,6 +112,13 @@ def test_what_would_fit_is_said(settings):
     assert ec.svd(a, 3, device="cuda").converged.all()
 
 
+def test_without_page_locked_memory(settings):
+    a = matrix()
+    settings.memory, settings.page_locked = a.nbytes // 2, 1000
+    with pytest.raises(MemoryError, match="^cudaMallocHost: [0-9]+ bytes of page-locked memory asked for"):
+        ec.svd(a, 3, method="krylov", device="cuda")
+
+
 def test_sparse_matrices_do_not_visit(settings):
     settings.memory = 20_000
     C = scipy.sparse.random_array((300, 300), density=0.1, random_state=np.random.default_rng(0))
