@@ -51,6 +51,7 @@ auto without_gil(const Compute& compute) {
 
 void bind_operators(py::module_& m);
 void bind_host_operators(py::module_& m);
+void bind_sampled_operators(py::module_& m);
 void bind_spectrum(py::module_& m);
 void bind_objectives(py::module_& m);
 void bind_scores(py::module_& m);

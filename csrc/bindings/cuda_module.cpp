@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "operators/streamed.hpp"
 
 namespace py = pybind11;
 using namespace eigencontext;
@@ -75,22 +76,42 @@ void bind_typed(py::module_& m) {
 }
 
 template <class T>
+void bind_streamed(py::module_& m) {
+  m.def(
+      "streamed",
+      [](const py::array_t<T, 0>& a, bool symmetric) {
+        const auto item = static_cast<Index>(sizeof(T));
+        if (a.ndim() != 2 || a.strides(0) % item != 0 || a.strides(1) % item != 0)
+          throw py::type_error("expected a 2-d array, strides of whole items");
+        const MatrixView<const T> view{a.data(), a.shape(0), a.shape(1), a.strides(0) / item, a.strides(1) / item};
+        const auto op = make_streamed<T>(view, symmetric, keep_alive(a));
+        return std::const_pointer_cast<Operator<Cuda, T>>(op);
+      },
+      py::arg("a").noconvert(), py::arg("symmetric") = false);
+}
+
+template <class T>
 py::object zeros(Index rows, Index cols) {
   RowMajorArray<T> out = new_array<T>(rows, cols);
   Cuda::add<T>(0, writable_block(out), 0, writable_block(out));
   return out;
 }
 
+py::object bytes_of(const AnyArray<std::uint8_t>& a) {
+  py::array_t<std::uint8_t> out(a.shape(0));
+  cuda::copy_rows(out.mutable_data(), a.shape(0), a.data(), a.shape(0), a.shape(0), 1, cuda::Way::to_host);
+  return out;
+}
+
 DeviceArray from_host(const py::array& a) {
   const py::array packed = py::array::ensure(a, py::array::c_style);
   if (!packed || packed.ndim() < 1 || packed.ndim() > 2) throw py::type_error("expected an array of one or two axes");
-  const std::string kind(1, packed.dtype().kind());
   const Index cols = packed.ndim() == 2 ? packed.shape(1) : 1;
   auto memory =
       cuda::Memory<unsigned char>::from_host(static_cast<const unsigned char*>(packed.data()), packed.nbytes());
   return {std::make_shared<cuda::Memory<unsigned char>>(std::move(memory)),
           {packed.shape(0), cols},
-          "<" + kind + std::to_string(packed.itemsize()),
+          packed.dtype().attr("str").cast<std::string>(),
           false,
           packed.ndim()};
 }
@@ -107,11 +128,13 @@ void bind_arrays(py::module_& m) {
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
+  m.def("bytes_of", &bytes_of);
   m.def("zeros", [](Index rows, Index cols, const std::string& dtype) {
     return dtype == "float32" ? zeros<float>(rows, cols) : zeros<double>(rows, cols);
   });
   bind_typed<float>(m);
   bind_typed<double>(m);
+  m.def("free_memory", &cuda::free_memory);
   m.def("unavailable", &cuda::unavailable);
   m.def("synchronize", &cuda::synchronize);
   m.def("device_name", &cuda::device_name);
@@ -131,6 +154,9 @@ PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   bindings::translate_exceptions();
   bindings::bind_arrays(m);
   bindings::bind_operators(m);
+  bindings::bind_sampled_operators(m);
+  bindings::bind_streamed<float>(m);
+  bindings::bind_streamed<double>(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
   bindings::bind_scores(m);

@@ -19,6 +19,7 @@ namespace py = pybind11;
 template <class T>
 constexpr const char* type_string = std::is_same_v<T, float>          ? "<f4"
                                     : std::is_same_v<T, double>       ? "<f8"
+                                    : std::is_same_v<T, std::uint8_t> ? "|u1"
                                     : std::is_same_v<T, std::int32_t> ? "<i4"
                                                                       : "<i8";
 

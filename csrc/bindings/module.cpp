@@ -10,6 +10,7 @@ PYBIND11_MODULE(_core, m) {
   bindings::translate_exceptions();
   bindings::bind_operators(m);
   bindings::bind_host_operators(m);
+  bindings::bind_sampled_operators(m);
   bindings::bind_spectrum(m);
   bindings::bind_objectives(m);
   bindings::bind_scores(m);

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from . import _device
 from ._arguments import output_like
 from ._spectrum import Spectrum
 from .contexts._mixture import one_for_each
@@ -39,8 +40,8 @@ class Concatenation:
         each = one_for_each(
             X_new, [spectrum.conditional.axes if spectrum.conditional else 0 for spectrum in self.spectra]
         )
-        parts = [s.transform(X)[:, s.extendable] for s, X in zip(self.spectra, each, strict=True)]
-        return output_like(each[0])(np.hstack(parts) @ self.rotation)
+        parts = [_device.on_host(s.transform(X))[:, s.extendable] for s, X in zip(self.spectra, each, strict=True)]
+        return _output_like(each[0])(np.hstack(parts) @ self.rotation)
 
     def __repr__(self) -> str:
         n, d = self.left.shape
@@ -82,15 +83,19 @@ def concatenate(spectra: Sequence[Spectrum]) -> Concatenation:
     """
     spectra = _checked(spectra)
     p = spectra[0].p_x
-    features = np.hstack([np.asarray(s.left)[:, s.extendable] for s in spectra]).astype(np.float64)
+    features = np.hstack([_device.on_host(s.left)[:, s.extendable] for s in spectra]).astype(np.float64)
     root = np.sqrt(p)[:, None]
     U, sizes, Vh = np.linalg.svd(root * features, full_matrices=False)
     kept = sizes > max(spectrum.floor for spectrum in spectra) * max(1.0, sizes.max(initial=0.0))
     left = np.divide(U[:, kept], root, out=np.zeros((len(p), int(kept.sum()))), where=root > 0)
     largest = np.take_along_axis(left, np.abs(left).argmax(axis=0)[None], axis=0) if left.size else left[:1]
     signs = np.where(largest < 0, -1.0, 1.0)
-    like = output_like(spectra[0].left)
+    like = _output_like(spectra[0].left)
     return Concatenation(like(left * signs), sizes[kept] ** 2, p, spectra, Vh[kept].T / sizes[kept] * signs)
+
+
+def _output_like(a: Any) -> Callable[[np.ndarray], Any]:
+    return _device.output_like(a) if _device.is_on_device(a) else output_like(a)
 
 
 def _checked(spectra: Any) -> list[Spectrum]:
@@ -107,6 +112,6 @@ def _checked(spectra: Any) -> list[Spectrum]:
                 "the same inputs"
             )
         worst = float(np.max(np.abs(spectrum.p_x - spectra[0].p_x)) / spectra[0].p_x.max())
-        if worst > np.sqrt(np.finfo(np.asarray(spectrum.left).dtype).eps):
+        if worst > np.sqrt(np.finfo(_device.on_host(spectrum.left).dtype).eps):
             raise ValueError(f"spectra: p_x of member {j} differs from that of member 0 by {worst:.3g}; allowed: equal")
     return list(spectra)

@@ -54,15 +54,32 @@ def is_on_device(a: Any) -> bool:
 
 
 class Moved:
-    """A NumPy array that was copied to the device; results come back as NumPy."""
+    """A NumPy array that was copied to the device; results come back as NumPy, or as the kind of array that `like`
+    is."""
 
-    def __init__(self, array: np.ndarray):
-        self.array = engine("cuda").to_device(array)
+    def __init__(self, array: np.ndarray, like: Any = None):
+        self.array, self.like = engine("cuda").to_device(array), like
         self.shape, self.dtype = array.shape, array.dtype
+
+    def __reduce__(self):
+        return Moved, (self.array.get(), self.like)
 
     @property
     def __cuda_array_interface__(self) -> dict:
         return {**self.array.__cuda_array_interface__, "shape": self.shape}
+
+
+def holds_device_array(a: Any) -> bool:
+    """Whether `a` is an array on the device, or a CSR matrix or a list of such."""
+    if isinstance(a, (list, tuple)):
+        return any(map(holds_device_array, a))
+    return is_on_device(a) or is_on_device(getattr(a, "indptr", None))
+
+
+def is_on_cpu(a: Any) -> bool:
+    """Whether `a` is an array, sparse or not, in the host's memory. (A list is neither here nor there.)"""
+    known = ("__array_interface__", "__dlpack__", "indptr")
+    return any(hasattr(a, name) for name in known) and not holds_device_array(a)
 
 
 def dtype_of(a: Any) -> np.dtype:
@@ -175,26 +192,63 @@ def converted(a: Any, dtype: Any) -> Any:
     return a if dtype_of(a) == dtype else engine("cuda").converted(a, np.dtype(dtype).name)
 
 
-def on_host(result: Any) -> np.ndarray:
-    """What the engine made, as NumPy."""
-    return result if isinstance(result, np.ndarray) else result.get()
+def copied(result: Any) -> Any:
+    """A copy of what the engine made, where it is."""
+    if isinstance(result, np.ndarray):
+        return result.copy()
+    return engine("cuda").converted(result, dtype_of(result).name)
 
 
-def output_like(a: Any) -> Callable[[Any], Any]:
-    """A function that turns what the engine made on the device into the kind of array that `a` is."""
+def on_host(a: Any) -> np.ndarray:
+    """As NumPy, wherever `a` is: any dtype, any strides."""
+    if not is_on_device(a):
+        return np.asarray(a)
+    view = View.of(a)
+    at = view.at
+    if at.size == 0:
+        return np.empty(at.shape, at.dtype)
+    steps = [(length - 1) * stride for length, stride in zip(at.shape, at.strides, strict=True)]
+    before, after = -sum(min(step, 0) for step in steps), sum(max(step, 0) for step in steps)
+    bytes_between = {
+        "data": (at.__array_interface__["data"][0] - before, False),
+        "shape": (before + after + at.itemsize,),
+        "typestr": "|u1",
+        "strides": None,
+    }
+    interface = {**view.__cuda_array_interface__, **bytes_between}
+    packed = engine("cuda").bytes_of(SimpleNamespace(__cuda_array_interface__=interface))
+    return np.ndarray(at.shape, at.dtype, packed, before, at.strides).copy()
 
-    def output(result: Any) -> Any:
+
+class Output:
+    """Turns what the engine made, on the device or the host, into the kind of array that `like` is."""
+
+    def __init__(self, like: Any):
+        self.like = like
+
+    def __call__(self, result: Any) -> Any:
         engine("cuda").synchronize()  # whoever reads the result need not know our stream
-        if isinstance(a, Moved):
-            return on_host(result)
+        like = self.like
+        if isinstance(like, Moved):
+            return on_host(result) if like.like is None else Output(like.like)(result)
         if isinstance(result, np.ndarray):
-            result = engine("cuda").to_device(result)
-        if isinstance(a, View):
+            result = _uploaded(result)
+        if isinstance(like, View):
             return View.of(result)
-        factory = FACTORIES.get(type(a).__module__.partition(".")[0])
-        return result if factory is None else factory(result, a)
+        factory = FACTORIES.get(type(like).__module__.partition(".")[0])
+        return result if factory is None else factory(result, like)
 
-    return output
+
+def output_like(a: Any) -> Output:
+    """What turns results into the kind of array that `a`, on the device, is."""
+    return Output(a)
+
+
+def _uploaded(array: np.ndarray) -> Any:
+    if array.ndim < 3:
+        return engine("cuda").to_device(array)
+    owner = engine("cuda").to_device(array.reshape(-1, array.shape[-1]))
+    return View(View.of(owner).at.reshape(array.shape), owner)
 
 
 def one_device(devices: set[str], what: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -31,11 +32,12 @@ from ._plan import (
     check_rank,
     choose,
     is_rpcholesky,
+    largest_basis,
     operator_within,
     require_entries,
 )
 from ._results import Callback, ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
-from .operators import Operator, as_operator, dense, keeping_tiles, require_finite, transposed
+from .operators import Operator, as_operator, dense, keeping_tiles, moved, require_finite, streams, transposed
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
@@ -95,7 +97,9 @@ def svd(
     device : {None, "cpu", "cuda"}
         Where to compute; None: where `a` is. An array on a CUDA device (CuPy, torch, anything that has
         ``__cuda_array_interface__``; CSR matrices of cupyx) is used where it is, float32 or float64, and gives the same
-        kind of arrays back. "cuda" copies an array of the CPU to the device; the results are NumPy's.
+        kind of arrays back. "cuda" copies an array of the CPU to the device; the results are NumPy's. A dense one that
+        does not fit there stays in the host's memory (`.reason` says so): its rows are copied anew for every product,
+        32 MiB at a time, while the device works on those before.
     precision : {"exact", "tf32"}
         "tf32", on a CUDA device: float32 products with the matrix round their factors to 10 bits of mantissa, on tensor
         cores; what orthogonalises stays float32 and float64. Residuals are those of the rounded matrix products, about
@@ -115,6 +119,8 @@ def svd(
         Complex or object dtype; a context (use `ec.spectrum` or its `.operator`); arguments of the wrong type.
     ValueError
         NaN or inf; k out of range; options that exclude one another; a basis of k + 3 block_size above `max_memory`.
+    MemoryError
+        The device's memory does not hold the basis (or a sparse or kernel operator's arrays): which basis would fit.
 
     Warns
     -----
@@ -135,23 +141,27 @@ def svd(
     op, reserved = operator_within(
         _symmetric(a, method) if semidefinite else a, max_memory, symmetric=semidefinite, finite=False
     )
-    op = _placed(op, device)
-    options = choose(
-        op,
-        k,
-        symmetric=False,
-        tol=tol,
-        method=method,
-        block_size=block_size,
-        max_basis=max_basis,
-        max_sweeps=max_sweeps,
-        max_memory=max_memory,
-        reserved=reserved,
-    )
-    answer = _run("eigh" if semidefinite else "svd", op, options, verify, seed, callback, precision=precision)
-    if semidefinite:  # eigenvalues >= 0 are singular values
-        answer["left"] = answer["right"].copy()
-    return _as_svd(answer, op.dtype, op.output(a))
+
+    def solve(op: Operator) -> SvdResult:
+        options = choose(
+            op,
+            k,
+            symmetric=False,
+            tol=tol,
+            method=method,
+            block_size=block_size,
+            max_basis=max_basis,
+            max_sweeps=max_sweeps,
+            max_memory=max_memory,
+            reserved=reserved,
+        )
+        name = "eigh" if semidefinite else "svd"
+        answer = _run(name, op, options, verify, seed, callback, precision=precision, above=2)
+        if semidefinite:  # eigenvalues >= 0 are singular values
+            answer["left"] = _device.copied(answer["right"])
+        return _as_svd(answer, op.dtype, op.output(a))
+
+    return _on_device(solve, op, device)
 
 
 def eigh(
@@ -233,27 +243,30 @@ def eigh(
     (True, True)
     """
     op, reserved = operator_within(_symmetric(a, method), max_memory, symmetric=True)
-    op = _placed(op, device)
-    if is_rpcholesky(method):
-        require_entries(op)
-    elif not op.symmetric:
-        _probe_symmetry(op, seed)
-    options = choose(
-        op,
-        k,
-        symmetric=True,
-        tol=tol,
-        method=method,
-        block_size=block_size,
-        max_basis=max_basis,
-        max_sweeps=max_sweeps,
-        max_memory=max_memory,
-        reserved=reserved,
-    )
-    answer = _run("eigh", op, options, verify, seed, callback, precision=precision)
-    like = op.output(a)
-    result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
-    return result._certify(answer)
+
+    def solve(op: Operator) -> EighResult:
+        if is_rpcholesky(method):
+            require_entries(op)
+        elif not op.symmetric:
+            _probe_symmetry(op, seed)
+        options = choose(
+            op,
+            k,
+            symmetric=True,
+            tol=tol,
+            method=method,
+            block_size=block_size,
+            max_basis=max_basis,
+            max_sweeps=max_sweeps,
+            max_memory=max_memory,
+            reserved=reserved,
+        )
+        answer = _run("eigh", op, options, verify, seed, callback, precision=precision, above=2)
+        like = op.output(a)
+        result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
+        return result._certify(answer)
+
+    return _on_device(solve, op, device)
 
 
 def randomized_svd(
@@ -463,9 +476,10 @@ def svds(
 
 
 def _run(
-    solve: str, op: Operator, plan: Plan, verify, seed, callback, *, precision="exact", start=(), warn=True
+    solve: str, op: Operator, plan: Plan, verify, seed, callback, *, precision="exact", start=(), warn=True, above=0
 ) -> dict:
-    """Runs `plan`, turns what the engine reports into warnings, and returns its dict."""
+    """Runs `plan`, turns what the engine reports into warnings, and returns its dict. `above`: how many frames lie
+    between this one and that of the function the user called."""
     arguments = dict(
         method=plan.method,
         tol=plan.tol,
@@ -485,21 +499,27 @@ def _run(
         arguments["tf32"] = True
     try:
         answer = getattr(_device.engine(op.device), solve)(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
+    except MemoryError as error:
+        if op.device == "cpu":
+            raise
+        raise _out_of_memory(error, op, plan) from None
     except ValueError:  # a product with NaN or inf in it: say which entry it comes from
         require_finite(op)
         raise
     answer["reason"] = plan.reason
+    if streams(op):
+        answer["reason"] += "; the rows of A visit the device"
     if answer["method"] != plan.method:
         answer["reason"] += f"; {plan.method!r} did not suffice, {answer['method']!r} took over"
     limited = answer["stop_reason"] == "max_basis" or (answer["stop_reason"] == "max_sweeps" and not plan.max_sweeps)
     if plan.memory_bound and limited:
         answer["stop_reason"] = "max_memory"
     if warn:
-        _warn(answer, plan)
+        _warn(answer, plan, 4 + above)
     return answer
 
 
-def _warn(answer: dict, plan: Plan) -> None:
+def _warn(answer: dict, plan: Plan, stacklevel: int) -> None:
     missing = int(np.count_nonzero(~answer["converged"]))
     if missing:
         worst = float(np.max(answer["residuals"][~answer["converged"]]))
@@ -507,11 +527,11 @@ def _warn(answer: dict, plan: Plan) -> None:
             f"{missing} of {plan.k} did not converge to tol={plan.tol:g} in {answer['sweeps']} sweeps (stopped by "
             f"{answer['stop_reason']}; largest residual {worst:.3g}): see .converged and .residuals",
             ConvergenceWarning,
-            stacklevel=4,
+            stacklevel=stacklevel,
         )
     # where the last one did not converge, that it is close to the next says nothing more
     for text in answer["warnings"] if answer["converged"][-1] else ():
-        warnings.warn(text, ClusterWarning, stacklevel=4)
+        warnings.warn(text, ClusterWarning, stacklevel=stacklevel)
 
 
 def _on_cpu(op: Operator, argument: str) -> Operator:
@@ -520,8 +540,27 @@ def _on_cpu(op: Operator, argument: str) -> Operator:
     return op
 
 
-def _placed(op: Operator, device) -> Operator:
-    return op if device is None else op.to(device)
+def _on_device(solve: Callable[[Operator], Any], op: Operator, device) -> Any:
+    """`solve` of the operator on the device; where its memory does not suffice, of one whose dense arrays stay on the
+    host and visit it."""
+    if device != "cuda" or op.device == "cuda":
+        return solve(op if device is None else op.to(device))
+    try:
+        return solve(op.to(device))
+    except MemoryError:
+        streamed = moved(op, stream=True)
+        if not streams(streamed):
+            raise
+    return solve(streamed)  # outside of the handler: the traceback would keep what the first attempt had allocated
+
+
+def _out_of_memory(error: MemoryError, op: Operator, plan: Plan) -> MemoryError:
+    """What would fit beside what lives on the device now: the operator's arrays and what others have there."""
+    free = _device.engine("cuda").free_memory()
+    most = largest_basis(op, plan, free)
+    fits = f"a basis of at most {most} vectors (max_basis=, a smaller k)" if most > plan.k else "nothing of this shape"
+    wanted = f"k = {plan.k} with a basis of {plan.basis or min(op.shape)} vectors takes about {plan.memory} bytes"
+    return MemoryError(f"{error}; {wanted} beside the matrix; would fit in {free} bytes: {fits}")
 
 
 def _for_engine(callback):

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
+from . import _device
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
 from .operators import Operator, as_operator, tile_bytes
 
@@ -216,7 +217,7 @@ def _choose(
     if method in ("gram", "full") and given:
         raise ValueError(f"{given[0]}: got {iterative[given[0]]}; allowed: None, method={method!r} does not iterate")
 
-    limit = (available_memory() // 2) if max_memory is None else max(0, max_memory - reserved)
+    limit = (_available(op) // 2) if max_memory is None else max(0, max_memory - reserved)
     # Of a product; a wide matrix is refined once as it is.
     scratch = int(op.cost(_default_block(op, k) if asked_block is None else asked_block)["workspace"])
     scratch += 3 * k * itemsize * m if n < m and not symmetric else 0
@@ -310,6 +311,17 @@ def _choose(
         bytes=(1 if fused else 2) * passes * float(op.cost(block)["bytes"]), memory=memory,
         max_sweeps=sweeps, memory_bound=memory_bound,
     )  # fmt: skip
+
+
+def _available(op: Operator) -> int:
+    """Bytes that may still be taken where the operator is."""
+    return available_memory() if op.device == "cpu" else _device.engine("cuda").free_memory()
+
+
+def largest_basis(op: Operator, plan: Plan, memory: int) -> int:
+    """How many vectors `memory` bytes hold beside the blocks of `plan`."""
+    beside = _beside(plan.block_size, op.symmetric)
+    return int(memory // (op.dtype.itemsize * sum(op.shape))) - beside
 
 
 def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_memory) -> Plan:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from . import metrics
+from . import _device, metrics
 from ._arguments import check_flag, check_integer, check_seed, output_like
 from ._linalg import svd
 from ._plan import SvdMethod
@@ -45,7 +45,8 @@ class Spectrum:
         Descending, in [0, 1]; the trivial s = 1 of the constant functions is not among them.
     left, right : ndarray, (n, k) and (m, k)
         The values mu_i(x) and nu_i(a): orthonormal under p_x and p_a, with mean 0. 0 where the input or the context
-        value has no mass. Torch tensors where the data of the context are one (NumPy again in a loaded spectrum).
+        value has no mass. Torch tensors where the data of the context are one, arrays on a CUDA device where those
+        are (NumPy again in a loaded spectrum).
         Of teacher and targets `right` has no rows.
     residuals : ndarray, (k,)
         ||M^T u_i - s_i v_i||, computed: each s_i is within it of a singular value. (teacher, targets: that of the
@@ -117,7 +118,7 @@ class Spectrum:
         -------
         ndarray, (n_new, k)
             A column whose s_i is below the residual floor can't be extended: NaN, and a UserWarning. A torch tensor
-            where X_new is one.
+            where X_new is one; where the spectrum is on a CUDA device, so must X_new be, and the result is.
 
         Examples
         --------
@@ -129,9 +130,9 @@ class Spectrum:
         """
         if self.conditional is None:
             raise ValueError("transform: this spectrum was saved with context=False; allowed: one that has its context")
-        rows = self.conditional(X_new)
+        rows = self.conditional.at(X_new)
         right = np.ascontiguousarray(self._extended_from().astype(rows.dtype, copy=False))
-        extended = np.array(rows.matmat(right)) if self.k else np.empty((rows.shape[0], 0), rows.dtype)
+        extended = np.array(rows.on_host(right)) if self.k else np.empty((rows.shape[0], 0), rows.dtype)
         s = self.singular_values
         lost = ~self.extendable
         if lost.any():
@@ -144,10 +145,11 @@ class Spectrum:
             )
         extended /= np.where(lost, 1.0, s).astype(extended.dtype)
         extended[:, lost] = np.nan
-        return output_like(X_new)(extended)
+        like = self.conditional.like
+        return (output_like(X_new) if like is None else _device.output_like(like))(extended)
 
     def _extended_from(self) -> np.ndarray:
-        return np.asarray(self.right)[self.columns] if self.folded_right is None else self.folded_right
+        return _device.on_host(self.right)[self.columns] if self.folded_right is None else self.folded_right
 
     def usefulness(self, d0: int | None = None, beta: float = 1.0) -> metrics.Usefulness:
         """The usefulness of the context; see `ec.metrics.usefulness`.
@@ -199,7 +201,7 @@ class Spectrum:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         arrays = {"format": np.asarray(_FORMAT_NAME), "format_version": np.asarray(FORMAT_VERSION)}
-        arrays.update({key: np.asarray(getattr(self, key)) for key in _FIELDS})
+        arrays.update({key: _device.on_host(getattr(self, key)) for key in _FIELDS})
         return arrays
 
     def __repr__(self) -> str:
@@ -239,7 +241,8 @@ def spectrum(
     tol, method, block_size, max_basis, max_sweeps, verify, max_memory, seed, callback, precision
         As in `ec.svd`.
     device : {None, "cpu", "cuda"}
-        "cuda" copies the arrays of the context to the device and solves there; the result is on the CPU.
+        None: where the context is. "cuda" copies the arrays of a context on the CPU to the device and solves there;
+        the result is on the CPU.
 
     Returns
     -------
@@ -295,7 +298,7 @@ def spectrum(
         _warn_again(caught, all_converged=bool(spec.converged.all()), ends_in_zeros=spec.exhausted)
         return spec
     root_p, root_q = np.sqrt(ctx.p_x), np.sqrt(ctx.p_a)
-    U, s, Vh = (np.asarray(part) for part in result)
+    U, s, Vh = (_device.on_host(part) for part in result)
     s = s.astype(np.float64)
     floor = rounding_floor(ctx.dtype, n, m)
     # beside s_0 = 1, what deflation leaves below the floor is rounding
@@ -313,7 +316,7 @@ def spectrum(
     U, V = _without_constant(U, zero, root_p, seed), _without_constant(Vh.T, zero, root_q, seed + 1)
     residuals = np.array(result.residuals, dtype=np.float64)
     if zero.any():
-        image = M_0.rmatmat(np.ascontiguousarray(U[:, zero], dtype=ctx.dtype))
+        image = M_0.on_host(np.ascontiguousarray(U[:, zero], dtype=ctx.dtype), transposed=True)
         residuals[zero] = np.linalg.norm(image.astype(np.float64), axis=0)
     converged = (np.asarray(result.converged) & ~zero) | (residuals <= floor)
     _warn_again(caught, all_converged=bool(converged.all()), ends_in_zeros=bool(zero[-1]))
@@ -340,7 +343,7 @@ def spectrum(
 
 def _of_signed_kernel(ctx: SignedKernel, result: SvdResult, asked: int, seed: int) -> Spectrum:
     """mu_i = sqrt(n) U_i and r_i from the triplets of Z centred = U S V^T; those with r_i = 0 are left out."""
-    U, S, Vh = (np.asarray(part) for part in result)
+    U, S, Vh = (_device.on_host(part) for part in result)
     S = S.astype(np.float64)
     r = ctx.strengths(S)
     kept = (r > 0) & (S > 0)

@@ -35,6 +35,7 @@ __all__ = ["Operator", "as_operator", "kernel"]
 
 Kernel = Literal["rbf", "laplacian", "cosine", "polynomial"]
 KERNELS: tuple[str, ...] = get_args(Kernel)
+_SHARE = 0.75  # of a device's free memory that a dense array may take
 ORIGIN_ROWS = 101  # rows whose median is the origin
 MEDIAN_ROWS = 1000  # rows whose pairwise distances the "median" bandwidth looks at
 
@@ -94,35 +95,26 @@ class Operator(LinearOperator):
         return other
 
     def to(self, device: str) -> Operator:
-        """The same operator on "cpu" or "cuda"; arrays are copied to the device, never back."""
+        """The same operator on "cpu" or "cuda"; arrays are copied to the device, never back.
+
+        A dense array of more than three quarters of the device's free memory stays where it is, memory-mapped ones too:
+        every product copies its rows to the device, 32 MiB at a time, while the device works on those before.
+        """
         if check_choice(device, "device", _device.DEVICES) == self.device:
             return self
         if device == "cpu":
             raise ValueError("device: got 'cpu' for an operator on a CUDA device; allowed: 'cuda'")
-        recipe, arguments, dtype, symmetric = self._recipe
-        if recipe in _ON_CPU:
-            what = "functions" if recipe == "callback" else "a sampled context"
-            raise ValueError(
-                f"device: got 'cuda' for an operator of {what}; allowed: dense, sparse and kernel operators"
-            )
-
-        def moved(part):
-            if isinstance(part, Operator):
-                return part.to(device)
-            if isinstance(part, tuple):
-                return tuple(moved(item) for item in part)
-            stored = recipe in ("dense", "csr", "pairwise") and isinstance(part, np.ndarray)
-            return _device.Moved(part) if stored else part
-
-        return Operator(recipe, tuple(moved(argument) for argument in arguments), dtype, symmetric)
+        return moved(self)
 
     def output(self, a: Any = None) -> Callable[[Any], Any]:
         """How results of the engine become arrays of the kind of `a`, or of the operator's own arrays on a device."""
         if self.device == "cpu":
             return output_like(a)
         recipe, arguments, _, _ = self._recipe
-        if recipe in ("dense", "csr", "pairwise"):
-            return _device.output_like(next(array for array in arguments if _device.is_on_device(array)))
+        if recipe in _ARRAYS:
+            return _device.output_like(arguments[0])
+        if recipe == "streamed":
+            return _device.on_host if arguments[2] is None else _device.output_like(arguments[2])
         return next(_parts(self)).output()
 
     def cost(self, b: int = 1) -> dict:
@@ -230,6 +222,39 @@ class Operator(LinearOperator):
         return weighted_sum([self], [-1.0])
 
 
+def moved(op: Operator, like: Any = None, *, stream: bool = False) -> Operator:
+    """`op` on the CUDA device; its results are of the kind of `like`, an array there, or NumPy's. Dense arrays stay in
+    the host's memory where they do not fit (`stream`: in any case), and visit the device a group of rows at a time."""
+    recipe, arguments, dtype, symmetric = op._recipe
+    if op.device == "cuda":
+        return op
+    if recipe == "callback":
+        raise ValueError(
+            "device: got 'cuda' for an operator of functions; allowed: operators of arrays (dense, sparse, kernels, "
+            "contexts)"
+        )
+
+    if recipe == "dense" and (stream or arguments[0].nbytes > _SHARE * _device.engine("cuda").free_memory()):
+        return Operator("streamed", (*arguments, like), dtype, symmetric)
+
+    def there(part):
+        if isinstance(part, Operator):
+            return moved(part, like, stream=stream)
+        return tuple(there(item) for item in part) if isinstance(part, tuple) else part
+
+    count = _ARRAYS.get(recipe, 0)
+    arrays = (array if array is None else _device.Moved(array, like) for array in arguments[:count])
+    rest = tuple(there(argument) for argument in arguments[count:])
+    if recipe in _TILED:
+        rest = rest[: _TILED[recipe] - count]  # tiles are not kept there
+    return Operator(recipe, (*arrays, *rest), dtype, symmetric)
+
+
+def streams(op: Operator) -> bool:
+    """Whether rows of an array of the host visit the device in every product."""
+    return op._recipe[0] == "streamed" or any(map(streams, _parts(op)))
+
+
 def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:
     """Anything that can multiply a block of vectors from both sides, as an `Operator`.
 
@@ -284,7 +309,7 @@ def dense(a, argument: str = "a", *, symmetric: bool = False, dtype=None, finite
 
 def require_finite(op: Operator, argument: str = "a") -> None:
     """ValueError naming the first NaN or inf of a dense operator's array."""
-    if op._recipe[0] == "dense" and op.device == "cpu":
+    if op._recipe[0] == "streamed" or (op._recipe[0] == "dense" and op.device == "cpu"):
         check_finite(op._recipe[1][0], argument)
 
 
@@ -659,6 +684,10 @@ def _build_dense(core, dtype, a, symmetric):
     return core.dense(_device.converted(a, dtype), symmetric=symmetric)
 
 
+def _build_streamed(core, dtype, a, symmetric, like):
+    return core.streamed(_device.converted(a, dtype), symmetric=symmetric)
+
+
 def _build_csr(core, dtype, indptr, indices, data, shape, transpose_copy, symmetric):
     data = _device.converted(data, dtype)
     return core.csr(indptr, indices, data, shape[0], shape[1], transpose_copy, symmetric=symmetric)
@@ -671,7 +700,7 @@ def _build_pairwise(core, dtype, X, A, kernel, bandwidth, degree, coef0, keep=0)
 
 def _build_gaussian(core, dtype, X, A, sigma, rows, columns, keep=0):
     build = core.gaussian32 if dtype == np.float32 else core.gaussian64
-    return build(X.astype(dtype, copy=False), A.astype(dtype, copy=False), sigma, rows, columns, keep)
+    return build(_device.converted(X, dtype), _device.converted(A, dtype), sigma, rows, columns, keep)
 
 
 def _build_matches(core, dtype, X, A, weights, rows, columns, keep=0):
@@ -689,19 +718,19 @@ def _build_callback(core, dtype, a, shape, argument, symmetric):
     return core.callback(shape[0], shape[1], dtype.name, calls.matmat, calls.rmatmat, symmetric=symmetric)
 
 
-#: what has no CUDA engine
-_ON_CPU = ("callback", "gaussian", "matches", "agreement")
+#: how many of an operator's arguments, the first ones, are arrays on its device (None among them)
+_ARRAYS = {"dense": 1, "csr": 3, "pairwise": 2, "gaussian": 2, "matches": 3, "agreement": 3}
 
 
 def _device_of(recipe, arguments) -> str:
     """Where an operator's arrays or parts are; ValueError where they are not all on one device."""
-    parts = [item for argument in arguments for item in (argument if isinstance(argument, tuple) else (argument,))]
-    if recipe in _ON_CPU:
-        return "cpu"
-    if recipe in ("dense", "csr", "pairwise"):
-        arrays = [part for part in parts if isinstance(part, np.ndarray) or _device.is_on_device(part)]
+    if recipe in ("callback", "streamed"):
+        return "cpu" if recipe == "callback" else "cuda"
+    if recipe in _ARRAYS:
+        arrays = [array for array in arguments[: _ARRAYS[recipe]] if array is not None]
         devices = {"cpu" if isinstance(array, np.ndarray) else "cuda" for array in arrays}
     else:
+        parts = [item for argument in arguments for item in (argument if isinstance(argument, tuple) else (argument,))]
         devices = {part.device for part in parts if isinstance(part, Operator)}
     return _device.one_device(devices, recipe)
 
@@ -712,6 +741,7 @@ def _engine(op, dtype):
 
 _BUILDERS: dict[str, Callable[..., Any]] = {
     "dense": _build_dense,
+    "streamed": _build_streamed,
     "csr": _build_csr,
     "pairwise": _build_pairwise,
     "gaussian": _build_gaussian,

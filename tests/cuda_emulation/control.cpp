@@ -24,9 +24,11 @@ void bind_emulation(py::module_& m) {
       .def_readwrite("order", &Settings::order)
       .def_readwrite("poison", &Settings::poison)
       .def_readwrite("memory", &Settings::memory)
+      .def_readwrite("page_locked", &Settings::page_locked)
       .def_readwrite("driver", &Settings::driver)
       .def_readwrite("devices", &Settings::devices)
       .def_readwrite("capability", &Settings::capability)
+      .def_readwrite("current", &Settings::current)
       .def_readwrite("pending", &Settings::pending)
       .def_readwrite("report", &Settings::report)
       .def_readwrite("launches", &Settings::launches);

@@ -9,12 +9,14 @@ namespace emulation {
 enum class Order { ascending, descending, shuffled };
 
 struct Settings {
-  Order order = Order::ascending;             // of the threads of a block
-  unsigned char poison = 0xff;                // fills fresh memory
-  std::size_t memory = std::size_t{1} << 32;  // of the device, bytes
-  int driver = 0;                             // what cudaGetDeviceCount returns
+  Order order = Order::ascending;                  // of the threads of a block
+  unsigned char poison = 0xff;                     // fills fresh memory
+  std::size_t memory = std::size_t{1} << 32;       // of the device, bytes
+  std::size_t page_locked = std::size_t{1} << 32;  // bytes of the host that may be
+  int driver = 0;                                  // what cudaGetDeviceCount returns
   int devices = 1;
   int capability = 90;
+  int current = 0;           // the device in use; all memory is on device 0
   int pending = 0;           // the error that the next synchronisation reports
   int report = 2;            // the file that faults are written to
   std::size_t launches = 0;  // counted

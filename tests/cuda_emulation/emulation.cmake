@@ -7,7 +7,8 @@ pybind11_add_module(_cuda_emulated MODULE NO_EXTRAS EXCLUDE_FROM_ALL
 engine_module(_cuda_emulated)
 target_include_directories(_cuda_emulated BEFORE PRIVATE ${here}/include)
 target_include_directories(_cuda_emulated PRIVATE ${here})
-# Small tiles: several of them at the sizes of the tests.
+# Small tiles and groups of rows: several of them at the sizes of the tests.
 target_compile_definitions(_cuda_emulated PRIVATE
-  EIGENCONTEXT_CUDA EIGENCONTEXT_CUDA_EMULATION EIGENCONTEXT_CUDA_TILE=96)
+  EIGENCONTEXT_CUDA EIGENCONTEXT_CUDA_EMULATION EIGENCONTEXT_CUDA_TILE=96
+  EIGENCONTEXT_CUDA_STREAM_BYTES=8192)
 target_compile_options(_cuda_emulated PRIVATE -O1 -Wno-unknown-pragmas)

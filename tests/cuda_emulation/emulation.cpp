@@ -13,6 +13,7 @@
 #include <mutex>
 #include <numeric>
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -49,6 +50,7 @@ struct Allocation {
   unsigned char* user = nullptr;
   std::size_t bytes = 0;
   bool alive = true;
+  mutable std::size_t used = 0;  // when the thread's own stream last asked for something here
 
   unsigned char* pages() const { return map + page; }
   std::size_t pages_bytes() const { return map_bytes - 2 * page; }
@@ -128,6 +130,63 @@ struct Pending {
 std::vector<Pending>& pending() {
   static auto& all = *new std::vector<Pending>;
   return all;
+}
+
+// --- streams for copies: what they are asked for is done when somebody waits for it
+
+struct Upload {
+  unsigned char* to;
+  const unsigned char* from;
+  std::vector<unsigned char> bytes;  // as they were when it was asked for
+};
+
+// Counts what the thread's own stream was asked for; it does that at once.
+std::size_t now = 0;
+
+}  // namespace
+}  // namespace emulation
+
+struct EmulatedStream {
+  std::deque<emulation::Upload> waiting;
+  std::size_t done = 0;  // uploads
+  std::size_t seen = 0;  // how far the thread's own stream was waited for
+};
+struct EmulatedEvent {
+  EmulatedStream* stream = nullptr;  // null: the thread's own
+  std::size_t uploads = 0, time = 0;
+};
+
+namespace emulation {
+namespace {
+
+std::set<EmulatedStream*>& streams() {
+  static auto& all = *new std::set<EmulatedStream*>;
+  return all;
+}
+std::map<const unsigned char*, std::size_t>& page_locked() {
+  static auto& all = *new std::map<const unsigned char*, std::size_t>;
+  return all;
+}
+std::size_t events = 0;
+
+EmulatedStream* copies(cudaStream_t stream) { return streams().count(stream) ? stream : nullptr; }
+
+void upload(EmulatedStream& stream, std::size_t until) {
+  const Access access;
+  for (; stream.done < until; ++stream.done) {
+    const Upload& first = stream.waiting.front();
+    if (std::memcmp(first.from, first.bytes.data(), first.bytes.size()) != 0)
+      fault("race", "page-locked memory was written before it was copied");
+    std::memcpy(first.to, first.bytes.data(), first.bytes.size());
+    stream.waiting.pop_front();
+  }
+}
+
+void require_arrived(const Allocation& a) {
+  for (const EmulatedStream* stream : streams())
+    for (const Upload& upload : stream->waiting)
+      if (a.holds(upload.to))
+        fault("race", "use of memory that a copy on another stream fills, without waiting for it");
 }
 
 // --- fibers
@@ -273,6 +332,8 @@ void require_device(const void* first, std::size_t bytes, const char* what) {
   if (begin < a->user || begin + bytes > a->user + a->bytes)
     fault("out of bounds", "%s spans bytes %td to %td of an allocation of %zu", what, begin - a->user,
           begin + bytes - a->user, a->bytes);
+  require_arrived(*a);
+  a->used = ++now;
 }
 
 void barrier(const char* file, int line) { wait(State::barrier, file, line); }
@@ -322,7 +383,7 @@ cudaError_t run(const cudaLaunchConfig_t& config, Body* body, const void* contex
 std::pair<std::size_t, std::size_t> live() {
   std::size_t count = 0;
   for (const auto& [map, a] : allocations()) count += a.alive;
-  return {count, live_bytes};
+  return {count + page_locked().size() + streams().size() + events, live_bytes};
 }
 
 }  // namespace emulation
@@ -354,7 +415,7 @@ cudaError_t cudaGetDeviceCount(int* count) {
 }
 
 cudaError_t cudaGetDevice(int* device) {
-  *device = 0;
+  *device = settings().current;
   return cudaSuccess;
 }
 
@@ -376,6 +437,11 @@ cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int) {
 
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
 
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr, void* value) {
+  *static_cast<std::uint64_t*>(value) = 0;  // released memory is not kept
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = settings().memory;
   *free = *total - std::min(*total, live_bytes);
@@ -395,6 +461,7 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) {
   mprotect(a.pages(), pages, PROT_READ | PROT_WRITE);
   a.user = a.pages() + pages - used;
   a.bytes = bytes;
+  a.used = ++now;
   std::fill_n(a.pages(), pages, canary);
   std::fill_n(a.user, bytes, settings().poison);
   allocations()[a.map] = a;
@@ -409,6 +476,7 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
   if (!found || !found->alive || found->user != memory) fault("free", "of %p, which is not allocated", memory);
   Allocation& a = allocations()[found->map];
   check_canaries(a);
+  require_arrived(a);
   a.alive = false;
   live_bytes -= a.bytes;
   mprotect(a.pages(), a.pages_bytes(), PROT_NONE);
@@ -423,10 +491,29 @@ cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
   return cudaSuccess;
 }
 
+namespace {
+
+cudaError_t ask_upload(EmulatedStream& stream, void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  const Allocation* a = around(to);
+  if (kind != cudaMemcpyHostToDevice || !a || !a->alive) fault("copy", "only uploads have streams of their own");
+  const auto* source = static_cast<const unsigned char*>(from);
+  auto* target = static_cast<unsigned char*>(to);
+  if (target < a->user || target + bytes > a->user + a->bytes) fault("out of bounds", "of the target of a copy");
+  const auto after = page_locked().upper_bound(source);
+  if (after == page_locked().begin() || source + bytes > std::prev(after)->first + std::prev(after)->second)
+    fault("copy", "%zu bytes on another stream that are not page-locked", bytes);
+  if (a->used > stream.seen) fault("race", "a copy on another stream into memory that may be in use");
+  stream.waiting.push_back({target, source, std::vector<unsigned char>(source, source + bytes)});
+  return cudaSuccess;
+}
+
+}  // namespace
+
 cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
-                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t) {
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
   const Access access;
+  if (EmulatedStream* other = copies(stream)) return ask_upload(*other, to, from, width * height, kind);
   const auto span = [&](std::size_t pitch) { return (height - 1) * pitch + width; };
   if (kind != cudaMemcpyHostToDevice) require_device(from, span(from_pitch), "the source of a copy");
   if (kind != cudaMemcpyDeviceToHost) require_device(to, span(to_pitch), "the target of a copy");
@@ -451,8 +538,12 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard lock(mutex());
+  if (EmulatedStream* other = copies(stream)) {
+    upload(*other, other->done + other->waiting.size());
+    return cudaSuccess;
+  }
   for (const Pending& copy : pending())
     for (std::size_t i = 0; i * copy.width < copy.bytes.size(); ++i)
       std::memcpy(copy.to + i * copy.pitch, &copy.bytes[i * copy.width], copy.width);
@@ -460,13 +551,73 @@ cudaError_t cudaStreamSynchronize(cudaStream_t) {
   return static_cast<cudaError_t>(std::exchange(settings().pending, 0));
 }
 
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
-  *event = nullptr;
+cudaError_t cudaMallocHost(void** memory, std::size_t bytes) {
+  const std::lock_guard lock(mutex());
+  if (bytes > settings().page_locked) return cudaErrorMemoryAllocation;
+  *memory = std::malloc(bytes);
+  std::fill_n(static_cast<unsigned char*>(*memory), bytes, settings().poison);
+  page_locked()[static_cast<unsigned char*>(*memory)] = bytes;
   return cudaSuccess;
 }
-cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
+
+cudaError_t cudaFreeHost(void* memory) {
+  const std::lock_guard lock(mutex());
+  for (const EmulatedStream* stream : streams())
+    for (const Upload& upload : stream->waiting)
+      if (upload.from == memory) fault("race", "page-locked memory was released before it was copied");
+  if (page_locked().erase(static_cast<unsigned char*>(memory)) == 0) fault("free", "of %p, not page-locked", memory);
+  std::free(memory);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  const std::lock_guard lock(mutex());
+  streams().insert(*stream = new EmulatedStream);
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  const std::lock_guard lock(mutex());
+  upload(*stream, stream->done + stream->waiting.size());
+  streams().erase(stream);
+  delete stream;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+  const std::lock_guard lock(mutex());
+  if (event->stream) upload(*event->stream, event->uploads);
+  if (EmulatedStream* other = copies(stream)) other->seen = std::max(other->seen, event->time);
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
+  const std::lock_guard lock(mutex());
+  ++events;
+  *event = new EmulatedEvent;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
+  const std::lock_guard lock(mutex());
+  event->stream = copies(stream);
+  event->uploads = event->stream ? stream->done + stream->waiting.size() : 0;
+  event->time = event->stream ? event->stream->seen : now;
+  return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t event) {
+  const std::lock_guard lock(mutex());
+  if (event->stream) upload(*event->stream, event->uploads);
+  return static_cast<cudaError_t>(std::exchange(settings().pending, 0));
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t event) {
+  const std::lock_guard lock(mutex());
+  --events;
+  delete event;
+  return cudaSuccess;
+}
 
 // --- cuBLAS
 

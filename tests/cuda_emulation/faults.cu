@@ -35,6 +35,30 @@ __global__ void some_shuffle(double* x) {
   x[threadIdx.x] = value;
 }
 
+// Copies 32 numbers from page-locked memory on a stream of their own, and forgets to wait for something.
+void copy_beside(const std::string& forgotten, double* x) {
+  void* locked = nullptr;
+  cudaStream_t copies = nullptr;
+  cudaEvent_t before = nullptr, after = nullptr;
+  using cuda::check;
+  check(cudaMallocHost(&locked, 256), "cudaMallocHost");
+  check(cudaStreamCreateWithFlags(&copies, cudaStreamNonBlocking), "cudaStreamCreateWithFlags");
+  for (cudaEvent_t* event : {&before, &after}) check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "event");
+  double* const numbers = static_cast<double*>(locked);
+  for (int i = 0; i < 32; ++i) numbers[i] = i;
+  check(cudaEventRecord(before, cuda::stream()), "record");
+  if (forgotten != "work before a copy") check(cudaStreamWaitEvent(copies, before, 0), "wait");
+  check(cudaMemcpy2DAsync(x, 256, numbers, 256, 256, 1, cudaMemcpyHostToDevice, copies), "copy");
+  check(cudaEventRecord(after, copies), "record");
+  if (forgotten == "copy before the host writes") numbers[3] = -1;
+  if (forgotten != "copy before work") check(cudaStreamWaitEvent(cuda::stream(), after, 0), "wait");
+  launch("planted", read_at, dim3(1), dim3(1), 0, static_cast<const double*>(x), Index{3}, x);
+  check(cudaEventDestroy(before), "event");
+  check(cudaEventDestroy(after), "event");
+  check(cudaStreamDestroy(copies), "stream");
+  check(cudaFreeHost(locked), "free");
+}
+
 std::vector<double> values(const Doubles& x) {
   std::vector<double> out(static_cast<std::size_t>(x.size()));
   x.to_host(out.data());
@@ -59,6 +83,7 @@ std::vector<double> plant(const std::string& kind) {
   if (kind == "divergent barrier") one(some_wait, 0);
   if (kind == "divergent shuffle") one(some_shuffle, 0, x.data());
   if (kind == "host access") x.data()[0] = 1;
+  if (const auto at = kind.find("forgotten: "); at == 0) copy_beside(kind.substr(11), x.data());
   if (kind == "leak") new Doubles(7);
   if (kind == "host pointer") {
     double on_host[32];

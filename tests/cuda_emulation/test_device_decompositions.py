@@ -1,9 +1,12 @@
 """The public interface on the emulated device: svd, eigh, spectrum, kernels, against the CPU and NumPy."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import scipy.sparse
-from emulated import FakeCupy, core
+from emulated import PROJECT, FakeCupy, build, core
 
 import eigencontext as ec
 from eigencontext import _device
@@ -215,9 +218,67 @@ def test_why_there_is_no_device(settings, name, value, reason):
         ec.svd(np.ones((3, 3)), 1, device="cuda")
 
 
+#: everything that decomposes, of an array `a` (symmetric) and with options
+CALLS = {
+    "svd": lambda a, **options: ec.svd(a, 2, **options).s,
+    "eigh": lambda a, **options: ec.eigh(a, 2, **options).w,
+    "rpcholesky": lambda a, **options: ec.eigh(a, 2, method="rpcholesky", tol=0.1, max_basis=20, **options).w,
+    "spectrum": lambda a, **options: ec.spectrum(ec.contexts.kernel(a, bandwidth=1.0), 2, **options).singular_values,
+    "neighbors": lambda a, **options: ec.spectrum(ec.contexts.neighbors(a, 5), 2, **options).singular_values,
+    "kernel": lambda a, **options: ec.eigh(ec.operators.kernel(a, bandwidth=1.0), 2, **options).w,
+}
+
+
+def positive(n=60):
+    a = matrix(n, n)
+    return a @ a.T
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_device_that_is_not_there(settings, call):
+    there = FakeCupy(positive())
+    settings.devices = 0
+    with pytest.raises(RuntimeError, match="^device: got 'cuda', which is not available here: no device"):
+        CALLS[call](positive(), device="cuda")
+    with pytest.raises(TypeError, match="^[aX]: got a FakeCupy on a GPU; allowed: arrays on the CPU .*no device"):
+        CALLS[call](there)
+    assert len(CALLS[call](positive())) == 2  # the CPU stays usable
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_array_of_another_device(settings, call):
+    a = FakeCupy(positive())
+    settings.current = 1
+    with pytest.raises(
+        ValueError, match="^array: got an array on CUDA device 0; allowed: arrays on the current device, 1"
+    ):
+        CALLS[call](a)
+    settings.current = 0
+    assert len(_device.on_host(CALLS[call](a))) == 2
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_an_error_that_is_pending_is_reported_once_and_names_a_call(settings, call):
+    a = FakeCupy(positive())
+    settings.pending = 719
+    with pytest.raises(RuntimeError, match="^cuda[A-Za-z]*Synchronize: unspecified launch failure"):
+        CALLS[call](a)
+    assert len(_device.on_host(CALLS[call](a))) == 2
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_arrays_on_the_device_without_room_for_more(settings, call):
+    a = FakeCupy(positive(90))
+    settings.memory = core.live()[1] + 6000
+    with pytest.raises(MemoryError, match="^cudaMallocAsync: [0-9]+ bytes asked for, [0-9]+ of [0-9]+ free"):
+        CALLS[call](a)
+    settings.memory = 1 << 32
+    assert len(_device.on_host(CALLS[call](a))) == 2
+
+
 def test_out_of_memory_leaves_everything_usable(settings):
     a = matrix(200, 150)
-    settings.memory = 300_000
+    settings.memory = 60_000  # too little for the basis even where the matrix stays on the host
     with pytest.raises(MemoryError, match="^cudaMallocAsync: "):
         ec.svd(a, 3, method="krylov", device="cuda")
     settings.memory = 1 << 32
@@ -246,3 +307,10 @@ def test_tf32_rounds_the_products_and_nothing_else():
     np.testing.assert_allclose(U.T @ U, np.eye(4), rtol=0, atol=1e-5)
     with pytest.raises(ValueError, match="^precision: got 'tf32'; allowed: 'exact', the CPU has no other"):
         ec.svd(a, 4, precision="tf32")
+
+
+def test_the_benchmark_runs_to_its_end():
+    script = str(PROJECT / "bench" / "gpu.py")
+    run = subprocess.run([sys.executable, script, "--emulated", str(build())], capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("emulated\ndense") and "rbf of" in run.stdout

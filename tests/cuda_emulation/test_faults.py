@@ -20,6 +20,9 @@ REPORTED = {
     "host access": "host access: to byte 0 of 256",
     "host pointer": "host pointer: a pointer at",
     "use after free": "use after free",
+    "forgotten: work before a copy": "race: a copy on another stream into memory that may be in use",
+    "forgotten: copy before work": "race: use of memory that a copy on another stream fills",
+    "forgotten: copy before the host writes": "race: page-locked memory was written before it was copied",
 }
 
 
@@ -33,6 +36,10 @@ def test_a_planted_fault_ends_the_process_with_a_report(kind):
 
 def test_what_has_no_fault_is_not_reported():
     assert core.plant("no fault") == [(t + 1) % 32 for t in range(32)]
+
+
+def test_copies_that_are_waited_for_are_not_reported():
+    assert core.plant("forgotten: nothing")[0] == 3.0
 
 
 def test_a_missing_barrier_shows_in_the_order_of_threads(settings):

@@ -10,6 +10,7 @@ import scipy.sparse
 
 import eigencontext as ec
 from eigencontext import _device
+from eigencontext.operators import dense, moved
 
 REASON = _device.unavailable()
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(bool(REASON), reason=f"no CUDA: {REASON}")]
@@ -65,3 +66,24 @@ def test_arrays_of_other_packages_come_back_as_they_are(package):
     a = decaying(3000, 200, np.float32)
     given = module.asarray(a) if package == "cupy" else module.as_tensor(a, device="cuda")
     assert all(type(part) is type(given) for part in ec.svd(given, 3))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_that_visit_the_device(dtype):
+    """Several groups of 32 MiB."""
+    a = decaying(40_000, 700, dtype)
+    op = moved(dense(a), stream=True)
+    X = np.random.default_rng(1).standard_normal((700, 9)).astype(dtype)
+    image = a.astype(np.float64) @ X
+    atol = 100 * np.finfo(dtype).eps * np.abs(image).max()
+    np.testing.assert_allclose(op.on_host(X), image, rtol=0, atol=atol)
+    agree(ec.svd(op, 10), ec.svd(a, 10), dtype)
+
+
+@pytest.mark.parametrize("name", ["kernel", "corruption", "masking", "gaussian_noise"])
+def test_contexts_of_device_arrays(name):
+    X = np.random.default_rng(2).standard_normal((3000, 8)).astype(np.float32)
+    options = {"kernel": {}, "gaussian_noise": {"sigma": 2.0}}.get(name, {"rate": 0.7, "bins": 4})
+    make = getattr(ec.contexts, name)
+    got, wanted = ec.spectrum(make(_device.Moved(X), **options), 5), ec.spectrum(make(X, **options), 5)
+    np.testing.assert_allclose(got.singular_values, wanted.singular_values, rtol=0, atol=1e-4)

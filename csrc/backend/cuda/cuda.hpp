@@ -110,18 +110,33 @@ void tile_multiply(Block<const T> A, Block<const T> X, T beta, Block<T> Y);
 template <class T>
 void tile_multiply_transposed(Block<const T> A, Block<const T> Y, T beta, Block<T> Z);
 
-// K(i, j) = exp(min(0, K(i, j) + r[i] + c[j])).
+// K(i, j) = exp(min(0, K(i, j) + r[i] + c[j])), and K(i, j) += r[i] + c[j]; null: zeros.
 template <class S>
 void map_rbf(const S* r, const S* c, Block<S> K);
+template <class S>
+void map_shift(const S* r, const S* c, Block<S> K);
 // K(i, j) = min(1, max(0, K(i, j) + 1/2)).
 template <class S>
 void map_cosine(Block<S> K);
 // K(i, j) = max(0, K(i, j) + shift)^degree.
 template <class S>
 void map_power(S shift, int degree, Block<S> K);
-// K(i, j) = exp(scale sum_f |a_if - b_jf|), or of the squares.
+// K(i, j) = scale sum_f |a_if - b_jf|, or of the squares; or the exponential of that.
 template <class S>
-void exp_distances(bool squared, S scale, Block<const S> A, Block<const S> B, Block<S> K);
+void distances(bool squared, bool exponential, S scale, Block<const S> A, Block<const S> B, Block<S> K);
+
+// Points with small integer features, four to a word, features beyond the last 0. `masks`: 255 where a code is not 0.
+void pack_codes(bool masks, MatrixView<const std::uint8_t> X, Block<std::uint32_t> words);
+// out(i, f) = table(f, x_if), 0 beyond the last feature.
+template <class S>
+void pack_weights(MatrixView<const std::uint8_t> X, MatrixView<const double> table, Block<S> out);
+// K(i, j) = sum_f w_if [x_if = a_jf].
+template <class S>
+void match_scores(Block<const S> w, Block<const std::uint32_t> X, Block<const std::uint32_t> A, Block<S> K);
+// K(i, j) = 0 where x and a agree in all that the masks of a_j show, else -infinity.
+template <class S>
+void agreement_scores(Block<const std::uint32_t> X, Block<const std::uint32_t> A, Block<const std::uint32_t> masks,
+                      Block<S> K);
 // The lower triangle from the upper one; K(i, i) = own[i], unless null.
 template <class S>
 void make_symmetric(const double* own, Block<S> K);

@@ -14,6 +14,9 @@ namespace eigencontext::cuda {
 void* allocate(std::size_t bytes);
 void release(void* memory) noexcept;
 
+// Bytes of the device that are not in use; what the pool keeps for later counts as free.
+Index free_memory();
+
 // Waits for what this thread has asked of the device.
 void synchronize();
 

@@ -93,8 +93,8 @@ void* allocate(std::size_t bytes) {
     cudaGetLastError();
     std::size_t free = 0, total = 0;
     check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
-    throw DeviceMemoryError("cudaMallocAsync: " + std::to_string(bytes) + " bytes asked for, " + std::to_string(free) +
-                            " of " + std::to_string(total) + " free on the device");
+    throw DeviceMemoryError("cudaMallocAsync: " + std::to_string(bytes) + " bytes asked for, " +
+                            std::to_string(free_memory()) + " of " + std::to_string(total) + " free on the device");
   }
   check(status, "cudaMallocAsync");
   return memory;
@@ -102,6 +102,20 @@ void* allocate(std::size_t bytes) {
 
 void release(void* memory) noexcept {
   if (memory) cudaFreeAsync(memory, stream());
+}
+
+Index free_memory() {
+  keep_pool();
+  int device = 0;
+  std::size_t free = 0, total = 0;
+  std::uint64_t reserved = 0, used = 0;
+  cudaMemPool_t pool = nullptr;
+  check(cudaGetDevice(&device), "cudaGetDevice");
+  check(cudaDeviceGetDefaultMemPool(&pool, device), "cudaDeviceGetDefaultMemPool");
+  check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved), "cudaMemPoolGetAttribute");
+  check(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used), "cudaMemPoolGetAttribute");
+  check(cudaMemGetInfo(&free, &total), "cudaMemGetInfo");
+  return static_cast<Index>(free + (reserved - used));
 }
 
 void synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }

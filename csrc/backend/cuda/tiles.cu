@@ -20,9 +20,15 @@ template <class S>
 __global__ void __launch_bounds__(256) rbf(const S* r, const S* c, Block<S> K) {
   for (Index i = first_row(); i < K.rows; i += row_step())
     for (Index j = first_col(); j < K.cols; j += col_step()) {
-      const S exponent = K(i, j) + (r[i] + c[j]);
+      const S exponent = K(i, j) + ((r ? r[i] : S(0)) + (c ? c[j] : S(0)));
       K(i, j) = ::exp(exponent > S(0) ? S(0) : exponent);
     }
+}
+
+template <class S>
+__global__ void __launch_bounds__(256) shift(const S* r, const S* c, Block<S> K) {
+  for (Index i = first_row(); i < K.rows; i += row_step())
+    for (Index j = first_col(); j < K.cols; j += col_step()) K(i, j) += (r ? r[i] : S(0)) + (c ? c[j] : S(0));
 }
 
 template <class S>
@@ -62,7 +68,8 @@ __device__ void load_features(Block<const S> A, Index row, Index feature, S* to)
 }
 
 template <bool squared, class S>
-__global__ void __launch_bounds__(64) distances(S scale, Block<const S> A, Block<const S> B, Block<S> K) {
+__global__ void __launch_bounds__(64)
+    distance_tile(bool exponential, S scale, Block<const S> A, Block<const S> B, Block<S> K) {
   S* const a = shared_memory<S>();
   S* const b = a + side * (step + 1);
   const Index i0 = Index{blockIdx.y} * side, j0 = Index{blockIdx.x} * side;
@@ -86,7 +93,7 @@ __global__ void __launch_bounds__(64) distances(S scale, Block<const S> A, Block
 #pragma unroll
     for (int v = 0; v < 4; ++v) {
       const Index i = i0 + 8 * u + threadIdx.y, j = j0 + 8 * v + threadIdx.x;
-      if (i < K.rows && j < K.cols) K(i, j) = ::exp(scale * sum[u][v]);
+      if (i < K.rows && j < K.cols) K(i, j) = exponential ? ::exp(scale * sum[u][v]) : scale * sum[u][v];
     }
 }
 
@@ -138,6 +145,12 @@ void map_rbf(const S* r, const S* c, Block<S> K) {
 }
 
 template <class S>
+void map_shift(const S* r, const S* c, Block<S> K) {
+  const Shape shape = over(K.rows, K.cols);
+  launch("shift", shift<S>, shape.grid, shape.block, 0, r, c, K);
+}
+
+template <class S>
 void map_cosine(Block<S> K) {
   const Shape shape = over(K.rows, K.cols);
   launch("cosine", cosine<S>, shape.grid, shape.block, 0, K);
@@ -150,10 +163,10 @@ void map_power(S shift, int degree, Block<S> K) {
 }
 
 template <class S>
-void exp_distances(bool squared, S scale, Block<const S> A, Block<const S> B, Block<S> K) {
+void distances(bool squared, bool exponential, S scale, Block<const S> A, Block<const S> B, Block<S> K) {
   const dim3 grid(static_cast<unsigned>(ceil_div(K.cols, side)), static_cast<unsigned>(ceil_div(K.rows, side)));
-  launch("distances", squared ? distances<true, S> : distances<false, S>, grid, dim3(8, 8), distance_shared<S>, scale,
-         A, B, K);
+  launch("distances", squared ? distance_tile<true, S> : distance_tile<false, S>, grid, dim3(8, 8), distance_shared<S>,
+         exponential, scale, A, B, K);
 }
 
 template <class S>
@@ -186,9 +199,10 @@ void convert(Block<const S> X, Block<T> Y) {
   template void pack_points<S, float>(MatrixView<const float>, const double*, double, const double*, Block<S>);   \
   template void pack_points<S, double>(MatrixView<const double>, const double*, double, const double*, Block<S>); \
   template void map_rbf(const S*, const S*, Block<S>);                                                            \
+  template void map_shift(const S*, const S*, Block<S>);                                                          \
   template void map_cosine(Block<S>);                                                                             \
   template void map_power(S, int, Block<S>);                                                                      \
-  template void exp_distances(bool, S, Block<const S>, Block<const S>, Block<S>);                                 \
+  template void distances(bool, bool, S, Block<const S>, Block<const S>, Block<S>);                               \
   template void make_symmetric(const double*, Block<S>);                                                          \
   template void set_own(const double*, const Index*, const Index*, Block<S>);                                     \
   template void round_vector(double, Block<const double>, S*);

@@ -7,8 +7,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from .. import _device
 from .._arguments import check_integer, check_seed, unchanged
-from ..operators import Operator
+from ..operators import Operator, moved
 from . import _checks
 
 #: rows of P that are formed at a time when samples are drawn, in entries
@@ -25,6 +26,8 @@ class Conditional:
     kinds: ClassVar[dict[str, type[Conditional]]] = {}
     #: of the new inputs: 2 for rows of numbers, 1 for labels
     axes: int = 2
+    #: an array on the device where the context is, whose kind results are; None: the context is on the CPU
+    like: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -32,7 +35,20 @@ class Conditional:
             Conditional.kinds[cls.kind] = cls
 
     def __call__(self, X_new: Any) -> Operator:
+        """For inputs on the host."""
         raise NotImplementedError
+
+    def at(self, X_new: Any) -> Operator:
+        """For inputs on the device of the context, as an operator there."""
+        given = X_new if isinstance(X_new, (list, tuple)) else [X_new]
+        if any(_device.is_on_cpu(X) if self.like is not None else _device.holds_device_array(X) for X in given):
+            where, other = ("a CUDA device", "the CPU") if self.like is not None else ("the CPU", "a CUDA device")
+            raise ValueError(f"X_new: got arrays on {other} for a context on {where}; allowed: all on one device")
+        return self.placed(self(_checks.received(X_new, "X_new")[0]))
+
+    def placed(self, op: Operator) -> Operator:
+        """On the device of the context."""
+        return op if self.like is None else moved(op, self.like)
 
     def mixed(self) -> Conditional:
         """The rule inside a mixture or a convolution."""
@@ -99,6 +115,13 @@ class Context:
         Numbers of the inputs and of the context values that have mass, as numbered by the user.
     n_rows, n_columns : int
         How many inputs and context values the user gave, those without mass included.
+
+    Notes
+    -----
+    Arrays on a CUDA device give a context there: `operator` is on it, and so are the functions of its spectrum, arrays
+    of the kind that was given. It is built on the host, from a copy; the sums over all n m entries of kernels and of
+    sampled contexts are computed on the device. Marginals, row numbers and the draws of `sample` stay NumPy's. All
+    arrays of a context and of its new inputs are on one device.
     """
 
     def __init__(
@@ -118,7 +141,8 @@ class Context:
         **attributes: Any,
     ) -> None:
         self.name = name
-        self.operator = operator
+        conditional.like = getattr(output, "like", None)
+        self.operator = conditional.placed(operator)
         self.p_x = np.asarray(p_x, dtype=np.float64)
         self.p_a = np.asarray(p_a, dtype=np.float64)
         self._conditional = conditional
@@ -162,7 +186,7 @@ class Context:
         (operator). A mixture takes one X_new for all members or a list with one for each, a convolution what its first
         context takes. A lazy graph's loops lead to no fitted node: see `graph`.
         """
-        return self._conditional(X_new)
+        return self._conditional.at(X_new)
 
     def __matmul__(self, other: Context) -> Context:
         """The convolution x -> a -> b of this context with one whose inputs are the context values of this one.
@@ -264,7 +288,7 @@ class Context:
         """Rows of W times 1/sqrt(p): W = D_p^{-1/2} M D_q^{1/2}, and M^T E picks rows of M."""
         unit = np.zeros((self.shape[0], len(inner)), dtype=self.dtype)
         unit[inner, np.arange(len(inner))] = 1.0
-        weights = np.asarray(self.operator.rmatmat(unit), dtype=np.float64) * np.sqrt(self.p_a)[:, None]
+        weights = self.operator.on_host(unit, transposed=True).astype(np.float64) * np.sqrt(self.p_a)[:, None]
         return np.maximum(weights.T, 0.0)
 
     def __repr__(self) -> str:

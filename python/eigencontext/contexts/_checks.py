@@ -8,10 +8,36 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import is_sparse, real_array, sparse_array
+from .. import _device
+from .._arguments import is_sparse, output_like, real_array, sparse_array
 
 #: entries of a dense matrix that are added up at a time
 _BLOCK = 1 << 20
+
+
+def received(value: Any, name: str) -> tuple[Any, Any]:
+    """`value` on the host, where contexts are built, and what turns results into its kind of array."""
+    if not _device.holds_device_array(value):
+        return value, output_like(value)
+    if reason := _device.unavailable():
+        what = f"a {type(value).__name__} on a GPU"
+        raise TypeError(f"{name}: got {what}; allowed: arrays on the CPU (no CUDA here: {reason})")
+    if isinstance(value, (list, tuple)):
+        return [received(item, name)[0] for item in value], _device.output_like(value[0])
+    if _device.is_on_device(value):
+        return _device.on_host(value), _device.output_like(value)
+    if getattr(value, "format", "csr") != "csr":
+        raise TypeError(f"{name}: got format {value.format!r} on a CUDA device; allowed there: 'csr' (use .tocsr())")
+    parts = [_device.on_host(part) for part in (value.data, value.indices, value.indptr)]
+    return sp.csr_array(tuple(parts), shape=tuple(value.shape)), _device.output_like(value.data)
+
+
+def on_one_device(values: dict[str, Any]) -> None:
+    """ValueError where some of the arrays are on the CPU and some on a CUDA device. (None and lists are neither.)"""
+    devices = {"cuda" for value in values.values() if _device.holds_device_array(value)}
+    devices |= {"cpu" for value in values.values() if _device.is_on_cpu(value)}
+    if devices:
+        _device.one_device(devices, ", ".join(values))
 
 
 def real_matrix(value: Any, name: str) -> np.ndarray | sp.csr_array:

@@ -25,12 +25,11 @@ class ConvolutionRows(Conditional):
         self.axes = first.axes
 
     def __call__(self, X_new: Any) -> Operator:
-        return product(self.first(X_new), self.link)
+        return product(self.placed(self.first(X_new)), self.link)
 
     def folded(self, right: np.ndarray) -> tuple[Conditional, np.ndarray]:
         """W_1 (W_2 right): the first context's rule and W_2 right, since W_2 may be what no file can hold."""
-        image = self.link.matmat(np.ascontiguousarray(right, dtype=self.link.dtype))
-        return self.first.folded(np.asarray(image))
+        return self.first.folded(self.link.on_host(np.ascontiguousarray(right, dtype=self.link.dtype)))
 
 
 def convolution(first: Context, second: Context, name: str = "convolution", **attributes: Any) -> Context:
@@ -93,16 +92,16 @@ def reweighted(ctx: Context, rows: np.ndarray, p: np.ndarray) -> tuple[Operator,
     every = np.arange(M.shape[1])
     inner = np.searchsorted(ctx.rows, rows)
     if len(inner) < len(ctx.rows):
-        M = product(sparse(selection(inner, len(ctx.rows), M.dtype)), M)
+        M = product(ctx._conditional.placed(sparse(selection(inner, len(ctx.rows), M.dtype))), M)
     elif np.array_equal(p, ctx.p_x):
         return M, ctx.p_a, every
     old = ctx.p_x[inner]
-    q = np.asarray(M.rmatmat((p / np.sqrt(old))[:, None].astype(M.dtype)), dtype=np.float64)[:, 0]
+    q = M.on_host((p / np.sqrt(old))[:, None].astype(M.dtype), transposed=True)[:, 0].astype(np.float64)
     q *= np.sqrt(ctx.p_a)
     kept = np.flatnonzero(q > np.finfo(M.dtype).tiny)
     q = q[kept] / q[kept].sum()
     if len(kept) < len(every):
-        M = product(M, sparse(selection(kept, len(every), M.dtype).T))
+        M = product(M, ctx._conditional.placed(sparse(selection(kept, len(every), M.dtype).T)))
     return scaled(M, np.sqrt(p / old), np.sqrt(ctx.p_a[kept] / q)), q, kept
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_number, is_sparse, output_like
+from .._arguments import check_number, is_sparse
 from ..operators import Operator, dense, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context, Refused
@@ -122,8 +122,9 @@ def counts(C: Any) -> Context:
     >>> float(round(ec.spectrum(ctx, k=1).singular_values[0], 6))
     0.8
     """
+    C, output = _checks.received(C, "C")
     matrix = _checks.nonnegative(_checks.real_matrix(C, "C"), "C")
-    return from_counts("counts", "C", matrix, output=output_like(C))
+    return from_counts("counts", "C", matrix, output=output)
 
 
 def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
@@ -163,6 +164,7 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
             f"adjacency: got a {type(adjacency).__name__}; allowed: a matrix, as "
             "networkx.to_scipy_sparse_array(G) makes one"
         )
+    adjacency, output = _checks.received(adjacency, "adjacency")
     matrix = _checks.nonnegative(_checks.real_matrix(adjacency, "adjacency"), "adjacency")
     n, m = matrix.shape
     if n != m:
@@ -182,9 +184,7 @@ def graph(adjacency: Any, *, lazy: float = 0.0) -> Context:
             matrix = sp.csr_array((1.0 - lazy) * matrix + sp.diags_array(loops, format="csr")).astype(matrix.dtype)
         else:
             matrix = ((1.0 - lazy) * matrix + np.diag(loops)).astype(matrix.dtype)
-    return from_counts(
-        "graph", "adjacency", matrix, output=output_like(adjacency), isolated=isolated, lazy=lazy, rule=rule
-    )
+    return from_counts("graph", "adjacency", matrix, output=output, isolated=isolated, lazy=lazy, rule=rule)
 
 
 def _lazy_rule(matrix: np.ndarray | sp.csr_array, lazy: float) -> Callable[[np.ndarray, int], Conditional]:

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .._arguments import check_choice, output_like
+from .. import _device
+from .._arguments import check_choice
 from ..operators import Kernel, Operator, kernel_arguments, origin, pairwise, scaled
 from . import _checks
 from ._base import Conditional, Context
@@ -33,7 +34,8 @@ class KernelRows(Conditional):
         self.coef0 = coef0
 
     def raw(self, X: np.ndarray, A: np.ndarray | None) -> Operator:
-        return pairwise(X, A, self.kernel, self.bandwidth, self.degree, self.coef0)
+        there, a = (x if x is None or self.like is None else _device.Moved(x, self.like) for x in (X, A))
+        return pairwise(there, a, self.kernel, self.bandwidth, self.degree, self.coef0)
 
     def points(self, X_new: Any) -> np.ndarray:
         """New points as the operator takes them."""
@@ -117,7 +119,9 @@ def kernel(
     >>> ctx.shape, ctx.bandwidth
     ((50, 50), 0.3)
     """
-    output = output_like(X)
+    _checks.on_one_device({"X": X, "A": A})
+    X, output = _checks.received(X, "X")
+    A = _checks.received(A, "A")[0]
     check_choice(marginal, "marginal", ("uniform", "stationary"))
     if A is not None and marginal == "stationary":
         raise ValueError("marginal: got 'stationary' together with A; allowed: 'uniform', or A = X by leaving A out")
@@ -127,6 +131,7 @@ def kernel(
     X = shifted(X, centre)
     A = None if A is None else shifted(A, centre)
     rule = KernelRows(X if A is None else A, centre, kernel, 1.0 if h is None else h, degree, coef0)
+    rule.like = getattr(output, "like", None)
     make = _stationary if marginal == "stationary" else _uniform
     return make(rule, X, A, output=output, kernel=kernel, bandwidth=h, marginal=marginal)
 
@@ -181,8 +186,8 @@ def kernel_sums(rule: KernelRows, X: np.ndarray, A: np.ndarray | None, weights: 
         X, A = X.astype(np.float64), None if A is None else A.astype(np.float64)
     raw = rule.raw(X, A)
     if weights is None:
-        return np.asarray(raw.matmat(np.ones((m, 1), dtype=X.dtype)), dtype=np.float64)[:, 0]
-    return np.asarray(raw.rmatmat(weights[:, None].astype(X.dtype)), dtype=np.float64)[:, 0]
+        return raw.on_host(np.ones((m, 1), dtype=X.dtype))[:, 0].astype(np.float64)
+    return raw.on_host(weights[:, None].astype(X.dtype), transposed=True)[:, 0].astype(np.float64)
 
 
 def shifted(X: np.ndarray, centre: np.ndarray | None) -> np.ndarray:

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import output_like
 from ..operators import Operator, scaled, sparse
+from . import _checks
 from ._base import Conditional, Context
 
 #: so many distinct floats, and more than a quarter of the inputs, are hardly labels
@@ -119,6 +119,7 @@ def labels(y: Any) -> Context:
     >>> ctx.shape, ctx.p_a
     ((4, 3), array([0.5 , 0.25, 0.25]))
     """
+    y, output = _checks.received(y, "y")
     values = label_vector("y", y)
     classes, numbers = class_numbers(values)
     n = len(values)
@@ -132,4 +133,4 @@ def labels(y: Any) -> Context:
     q = np.bincount(numbers, minlength=len(classes)) / n
     operator = scaled(sparse(one_hot(numbers, len(classes))), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q))
     rule = LabelRows(classes)
-    return Context("labels", operator, np.full(n, 1.0 / n), q, rule, output=output_like(y), classes=classes)
+    return Context("labels", operator, np.full(n, 1.0 / n), q, rule, output=output, classes=classes)

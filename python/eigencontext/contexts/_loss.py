@@ -83,7 +83,7 @@ def loss_operator(ctx: Context, loss: Loss, values: Any = None, centered: bool =
     elif vectors is None:
         F = M
     else:
-        F = product(transposed(M) if loss == "denoising" else M, dense(vectors))
+        F = product(transposed(M) if loss == "denoising" else M, ctx._conditional.placed(dense(vectors)))
     return Operator("product", (F, transposed(F)), F.dtype, True)
 
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
-from ..operators import Kernel, Operator, as_operator, kernel_arguments, origin, scaled, sparse
+from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, real_array
+from ..operators import Kernel, Operator, as_operator, kernel_arguments, origin, scaled, sparse, weighted_sum
 from . import _checks
 from ._base import Conditional, Context
 from ._kernel import KernelRows, kernel_sums, require_mass, shifted
@@ -54,6 +54,12 @@ class MaskedKernel:
         for points, sums in zip(self._visible(), self.sums, strict=True):
             yield self.rule.raw(*points), (1.0 / (len(self.masks) * sums))[:, None]
 
+    def operator(self) -> Operator:
+        """On a CUDA device the kernels of all masks are kept, with copies of the points."""
+        if self.rule.like is None:
+            return as_operator(self)
+        return weighted_sum([scaled(K, weights[:, 0]) for K, weights in self._kernels()], np.ones(len(self.masks)))
+
     def column_sums(self) -> np.ndarray:
         """1^T W, as exactly as the row sums."""
         parts = zip(self._visible(), self.sums, strict=True)
@@ -83,7 +89,7 @@ class MaskedKernelRows(Conditional):
 
     def __call__(self, X_new: Any) -> Operator:
         X = self.rule.points(X_new)
-        return as_operator(MaskedKernel(self.rule, self.masks, X, self.rule.A, "X_new"))
+        return MaskedKernel(self.rule, self.masks, X, self.rule.A, "X_new").operator()
 
     def state(self) -> dict[str, np.ndarray]:
         return {**self.rule.state(), "masks": self.masks}
@@ -121,7 +127,8 @@ def masked_kernel(
     -------
     Context
         `masks` (n_masks, d) is True where a feature is visible. `conditional` takes new points. A product costs
-        n_masks products with a kernel. Memory: two copies of the points, n_masks n float64, and two blocks.
+        n_masks products with a kernel. Memory: two copies of the points, n_masks n float64, and two blocks (on a CUDA
+        device n_masks copies of the visible features).
 
     Raises
     ------
@@ -140,12 +147,13 @@ def masked_kernel(
     >>> ctx.shape, ctx.masks.sum(axis=1)
     ((60, 60), array([3, 3, 3, 3, 3, 3, 3, 3, 3, 3]))
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X, _, h, degree, coef0 = kernel_arguments(X, None, kernel, bandwidth, degree, coef0)
     masks = random_masks(n_masks, mask_rate, X.shape[1], seed)
     centre = origin(X) if kernel == "rbf" else None
     X = shifted(X, centre)
     rule = KernelRows(X, centre, kernel, 1.0 if h is None else h, degree, coef0)
+    rule.like = getattr(output, "like", None)
     n = len(X)
     W = MaskedKernel(rule, masks, X, None, "X")
     q = W.column_sums()
@@ -155,7 +163,7 @@ def masked_kernel(
     q /= q.sum()
     return Context(
         "masked_kernel",
-        scaled(as_operator(W), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q)),
+        scaled(W.operator(), np.full(n, np.sqrt(1.0 / n)), 1.0 / np.sqrt(q)),
         np.full(n, 1.0 / n),
         q,
         MaskedKernelRows(rule, masks),
@@ -250,7 +258,7 @@ def masked_neighbors(
     >>> bool(np.allclose(W.sum(axis=1), 1)), float(round(W.min(), 4)), float(round(W.max(), 4))
     (True, 0.0, 0.3333)
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     check_choice(metric, "metric", METRICS)
     include_self = check_flag(include_self, "include_self")

@@ -34,14 +34,16 @@ class MixtureRows(Conditional):
 
     def __call__(self, X_new: Any) -> Operator:
         parts = [
-            rule(X) for rule, X in zip(self.rules, one_for_each(X_new, [rule.axes for rule in self.rules]), strict=True)
+            self.placed(rule(X))
+            for rule, X in zip(self.rules, one_for_each(X_new, [rule.axes for rule in self.rules]), strict=True)
         ]
         n_new = [part.shape[0] for part in parts]
         if len(set(n_new)) > 1:
             raise ValueError(f"X_new: got {n_new} inputs for the members; allowed: as many for each")
         for j, kept in enumerate(self.kept):
             if kept is not None:
-                parts[j] = product(parts[j], sparse(selection(kept, self.sizes[j], parts[j].dtype).T))
+                picked = self.placed(sparse(selection(kept, self.sizes[j], parts[j].dtype).T))
+                parts[j] = product(parts[j], picked)
         weighted = [scaled(part, np.full(n_new[0], w)) for w, part in zip(self.weights, parts, strict=True)]
         return stacked(weighted, axis=1)
 

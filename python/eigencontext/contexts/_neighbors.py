@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from .. import _core
-from .._arguments import check_choice, check_flag, check_integer, output_like, real_array
+from .._arguments import check_choice, check_flag, check_integer, real_array
 from ..operators import Operator, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
@@ -92,7 +92,7 @@ def neighbors(
     >>> np.round(ec.spectrum(ctx, k=3).singular_values, 6) + 0.0
     array([1., 0., 0.])
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     check_choice(metric, "metric", METRICS)
     include_self = check_flag(include_self, "include_self")

@@ -8,7 +8,8 @@ from typing import Any, Literal, get_args
 import numpy as np
 import scipy.sparse as sp
 
-from .._arguments import check_choice, is_sparse, output_like, vector
+from .. import _device
+from .._arguments import check_choice, is_sparse, unchanged, vector
 from ..operators import Operator, as_operator, dense, product, scaled, sparse
 from . import _checks
 from ._base import Conditional, Context
@@ -72,6 +73,12 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: Form = "conditional") -> C
     array([0.5, 0.5])
     """
     check_choice(form, "form", _FORMS)
+    if isinstance(L, Operator):
+        output = L.output() if L.device == "cuda" else unchanged
+    else:
+        _checks.on_one_device({"L": L, "p_x": p_x, "p_a": p_a})
+        L, output = _checks.received(L, "L")
+    p_x, p_a = (_checks.received(weights, name)[0] for weights, name in ((p_x, "p_x"), (p_a, "p_a")))
     op = as_operator(L, "L")
     _no_negative_entries(op)
     n, m = op.shape
@@ -98,14 +105,15 @@ def operator(L: Any, p_x: Any, p_a: Any = None, form: Form = "conditional") -> C
         pick = sp.csr_array(
             (np.ones(len(columns), dtype=dtype), (columns, np.arange(len(columns)))), shape=(m, len(columns))
         )
-        op = product(op, sparse(pick))
+        picked = sparse(pick)
+        op = product(op, picked if op.device == "cpu" else picked.to("cuda"))
         q = q[columns]
     if form == "normalized":
         M = op
     else:
         M = scaled(op, left, right_of(q))
     rule = GivenRows(columns, m)
-    return Context("operator", M, p, q, rule, columns=columns, n_columns=m, output=output_like(L), form=form)
+    return Context("operator", M, p, q, rule, columns=columns, n_columns=m, output=output, form=form)
 
 
 def _no_negative_entries(op: Operator) -> None:
@@ -113,7 +121,7 @@ def _no_negative_entries(op: Operator) -> None:
     recipe, arguments = op._recipe[:2]
     if recipe not in ("dense", "csr"):
         return
-    entries = arguments[0] if recipe == "dense" else arguments[2]
+    entries = _device.on_host(arguments[0] if recipe == "dense" else arguments[2])
     lowest, highest = float(entries.min(initial=0.0)), float(entries.max(initial=0.0))
     if lowest < -100 * float(np.finfo(op.dtype).eps) * highest:
         raise ValueError(f"L: got negative entries, the smallest {lowest:g}; allowed: probabilities >= 0")
@@ -139,17 +147,17 @@ def _normalized(op: Operator, p: np.ndarray) -> tuple[None, None, np.ndarray]:
     if np.linalg.norm(np.minimum(root, 0.0)) > np.sqrt(np.finfo(op.dtype).eps):  # of a total of 1
         raise ValueError("L: L^T sqrt(p_x) has negative entries; allowed: the operator of a joint distribution")
     root = np.maximum(root, 0.0)
-    back = np.asarray(op.matmat(root[:, None].astype(op.dtype)), dtype=np.float64)[:, 0]
+    back = op.on_host(root[:, None].astype(op.dtype))[:, 0].astype(np.float64)
     _checks.close_to_one(back / np.sqrt(p), "L: L sqrt(p_a) differs from sqrt(p_x) (relative)", op.dtype)
     return None, None, root**2
 
 
 def _times_ones(op: Operator) -> np.ndarray:
-    return np.asarray(op.matmat(np.ones((op.shape[1], 1), dtype=op.dtype)), dtype=np.float64)[:, 0]
+    return op.on_host(np.ones((op.shape[1], 1), dtype=op.dtype))[:, 0].astype(np.float64)
 
 
 def _transposed_times(op: Operator, v: np.ndarray) -> np.ndarray:
-    return np.asarray(op.rmatmat(v[:, None].astype(op.dtype)), dtype=np.float64)[:, 0]
+    return op.on_host(v[:, None].astype(op.dtype), transposed=True)[:, 0].astype(np.float64)
 
 
 def _weights(value: Any, name: str, length: int, dtype: np.dtype) -> np.ndarray:

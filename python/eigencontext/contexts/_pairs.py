@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, output_like, real_array
+from .. import _device
+from .._arguments import check_choice, check_flag, check_integer, check_number, check_seed, real_array, unchanged
 from ..operators import MEDIAN_ROWS, median_bandwidth, origin, pairwise
+from . import _checks
 from ._base import Context
 from ._convolution import convolution
 from ._kernel import kernel, shifted
@@ -76,7 +78,9 @@ def pairs(
     >>> bool(ec.spectrum(ctx, k=1).singular_values[0] > 2 * ctx.null)
     True
     """
-    return _paired("pairs", X, A, bandwidth, null, seed)
+    _checks.on_one_device({"X": X, "A": A})
+    X, output = _checks.received(X, "X")
+    return _paired("pairs", X, _checks.received(A, "A")[0], bandwidth, null, seed, output)
 
 
 def lagged(X: Any, lag: int = 1, bandwidth: float | str = "effective", null: bool = False, seed: int = 0) -> Context:
@@ -122,32 +126,37 @@ def lagged(X: Any, lag: int = 1, bandwidth: float | str = "effective", null: boo
     >>> bool(0.8 < s[0] < 0.95)
     True
     """
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     if len(X) < 3:
         raise ValueError(f"X: got {len(X)} row(s); allowed: at least 3, for two pairs")
     lag = check_integer(lag, "lag", 1, len(X) - 2, "n - 2")
-    return _paired("lagged", X[:-lag], X[lag:], bandwidth, null, seed, lag=lag)
+    return _paired("lagged", X[:-lag], X[lag:], bandwidth, null, seed, output, lag=lag)
 
 
-def _paired(name: str, X: Any, A: Any, bandwidth: Any, null: bool, seed: int, **attributes: Any) -> Context:
+def _paired(
+    name: str, X: Any, A: Any, bandwidth: Any, null: bool, seed: int, output: Any, **attributes: Any
+) -> Context:
     check_flag(null, "null")
     check_seed(seed)
-    like, X, A = X, real_array(X, "X", 2), real_array(A, "A", 2)
+    X, A = real_array(X, "X", 2), real_array(A, "A", 2)
     if len(X) != len(A):
         raise ValueError(f"A: got {len(A)} rows; allowed: {len(X)}, as X has: row i of both is a pair")
     both = bandwidth if isinstance(bandwidth, (tuple, list)) else (bandwidth, bandwidth)
     if len(both) != 2:
         raise ValueError(f"bandwidth: got {len(both)} of them; allowed: one, or one for X and one for A")
     widths = (_width(both[0], X, "X", seed), _width(both[1], A, "A", seed))
-    first = kernel(X, bandwidth=widths[0])
+    like = getattr(output, "like", None)
+    placed = unchanged if like is None else lambda points: _device.Moved(points, like)
+    first = kernel(placed(X), bandwidth=widths[0])
     level = None
     if null:  # s_1 with every x paired with the a of another sample
         from .._spectrum import spectrum
 
-        shuffled = kernel(A[np.random.default_rng(seed).permutation(len(A))], bandwidth=widths[1])
+        shuffled = kernel(placed(A[np.random.default_rng(seed).permutation(len(A))]), bandwidth=widths[1])
         level = float(spectrum(first @ shuffled, k=1, seed=seed).singular_values[0])
-    first._output = output_like(like)
-    second = kernel(A, bandwidth=widths[1])
+    first._output = output
+    second = kernel(placed(A), bandwidth=widths[1])
     return convolution(first, second, name=name, bandwidth=widths, null=level, **attributes)
 
 

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 
-from .._arguments import check_choice, check_integer, check_number, check_seed, output_like, real_array
+from .. import _device
+from .._arguments import check_choice, check_integer, check_number, check_seed, real_array
 from ..operators import Operator, log_sums_of_columns, log_sums_of_rows, origin, sampled
 from . import _checks
 from ._base import Conditional, Context
@@ -54,7 +55,13 @@ class SampledRows(Conditional):
     def operator(
         self, x: np.ndarray, rows: np.ndarray | None, columns: np.ndarray | None, dtype: Any = np.float64
     ) -> Operator:
-        return sampled(self.score, (x, *self.arguments()), rows, columns, np.dtype(dtype))
+        arguments = (x, *self.arguments())
+        if self.like is not None:
+            arguments = tuple(
+                _device.Moved(argument, self.like) if isinstance(argument, np.ndarray) else argument
+                for argument in arguments
+            )
+        return sampled(self.score, arguments, rows, columns, np.dtype(dtype))
 
     def __call__(self, X_new: Any) -> Operator:
         x = self.encoded(X_new)
@@ -290,7 +297,7 @@ def gaussian_noise(X: Any, sigma: float, n_contexts: int | None = None, seed: in
     >>> bool(np.allclose(s, [2**-0.5, 2**-1.0], atol=0.05))
     True
     """
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     sigma = check_number(sigma, "sigma", 0, open_low=True, start=STARTS["sigma"])
     centre = origin(X)
@@ -508,7 +515,7 @@ def _corrupted(
 
 
 def _binned_inputs(X: Any, rate: float, bins: int, constant: str) -> tuple[Any, np.ndarray, float, Bins]:
-    output = output_like(X)
+    X, output = _checks.received(X, "X")
     X = real_array(X, "X", 2)
     rate = check_number(rate, "rate", 0, 1, open_low=True, open_high=True, start=STARTS["rate"])
     check_choice(constant, "constant", get_args(Constant))
@@ -550,6 +557,7 @@ def _context(
 ) -> SampledContext:
     """log pbar (columns), row sums, then q: each a stream over the tiles, in float64."""
     n, m = len(x), len(drawn[0])
+    rule.like = getattr(output, "like", None)
     rule.log_pbar = log_sums_of_columns(rule.operator(x, None, None)) - math.log(n)
     totals, ess = log_sums_of_rows(rule.operator(x, None, -rule.log_pbar))
     _require_agreement("X", totals)

@@ -6,8 +6,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .._arguments import check_flag, check_number, output_like, real_array
+from .._arguments import check_flag, check_number, real_array
 from ..operators import Operator, dense
+from . import _checks
 from ._base import Conditional, Context
 from ._kernel import shifted
 
@@ -54,7 +55,6 @@ class SignedKernel(Context):
         n, d = Z.shape
         mean = Z.mean(axis=0, dtype=np.float64)
         self.name = name
-        self.features = dense(shifted(Z, mean))
         self.threshold = threshold
         self.relative = relative
         self.p_x = np.full(n, 1.0 / n)
@@ -62,6 +62,8 @@ class SignedKernel(Context):
         self.rows, self.columns = np.arange(n), np.arange(0)
         self.n_rows, self.n_columns = n, 0
         self._conditional = TeacherRows(mean, axes, Z.dtype)
+        self._conditional.like = getattr(output, "like", None)
+        self.features = self._conditional.placed(dense(shifted(Z, mean)))
         self._output = output
         self._options = {} if threshold is None else {"threshold": threshold, "relative": relative}
 
@@ -159,8 +161,9 @@ def teacher(Z: Any, threshold: float | None = None, relative: bool = False) -> S
         threshold = check_number(threshold, "threshold", 0.0, 1.0 if relative else None)
     elif relative:
         raise ValueError("relative: got True without a threshold; allowed: with one (r_i = S_i / S_1 is relative)")
+    Z, output = _checks.received(Z, "Z")
     array = _varying(_rows(Z, "Z", 2), "Z")
-    return SignedKernel("teacher", array, 2, threshold, relative, output_like(Z))
+    return SignedKernel("teacher", array, 2, threshold, relative, output)
 
 
 def targets(y: Any) -> SignedKernel:
@@ -190,12 +193,13 @@ def targets(y: Any) -> SignedKernel:
     >>> spec.singular_values, np.round(spec.left.ravel(), 4)
     (array([1.]), array([-0.9258, -0.4629,  1.3887]))
     """
+    y, output = _checks.received(y, "y")
     array = real_array(y, "y")
     if array.ndim not in (1, 2):
         raise ValueError(f"y: got shape {array.shape}; allowed: an array with 1 axis or 2")
     Y = _varying(_rows(array, "y", array.ndim), "y")
     rounding = float(np.finfo(Y.dtype).eps) * max(Y.shape)
-    return SignedKernel("targets", Y, array.ndim, rounding, True, output_like(y))
+    return SignedKernel("targets", Y, array.ndim, rounding, True, output)
 
 
 def _rows(value: Any, name: str, axes: int, dtype: Any = None) -> np.ndarray:
