@@ -623,8 +623,6 @@ class _Products:
         self.a, self.shape, self.dtype, self.argument, self.symmetric = a, shape, dtype, argument, symmetric
 
     def matmat(self, X):
-        if _device.is_on_device(X):
-            return self._on_device(X, False)
         return self._checked(self.a.matmat(X), (self.shape[0], X.shape[1]), "matmat")
 
     def rmatmat(self, Y):
