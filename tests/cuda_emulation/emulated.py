@@ -54,6 +54,12 @@ class FakeCupy:
         interface = {**self.array.__cuda_array_interface__, "shape": self.shape, "strides": self.strides}
         return {**interface, "stream": 2}
 
+    def get(self):
+        """What it shows, as NumPy."""
+        whole = self.array.get()
+        strides = self.strides or whole.reshape(self.shape).strides
+        return np.lib.stride_tricks.as_strided(whole, self.shape, strides)
+
     @classmethod
     def strided(cls, array, shape, strides, offset=0):
         """A view of the packed `array`, strides and offset in elements."""

@@ -50,6 +50,28 @@ def scaled_rows(A: Any, w: np.ndarray) -> Any:
     return combined(RowTerms(phi=(0.0, 1.0, 0.0)), A, weights=w)
 
 
+def write_rows(A: Any, out: Any, accumulate: bool = False) -> bool:
+    """out = A, or out += A, row after row; `out` may have views. Whether all of it is finite."""
+    if out.ndim == 3:
+        views = range(out.shape[1])
+        return all([write_rows(A[j :: len(views)], out[:, j], accumulate) for j in views])
+    terms = vars(RowTerms(phi=(1.0, 0.0, 0.0)))
+    return engine_of(A).gradient_rows(A, A[:, :0], None, None, None, None, True, terms, {}, out, None, accumulate)
+
+
+def matrix_of_views(views: _device.View) -> _device.View:
+    """The rows (N r, d) of all views (N, r, d): where they are if they follow each other evenly, else a copy."""
+    n, r, d = views.shape
+    by_input, by_view, by_column = views.at.strides
+    if by_input == r * by_view:
+        at = np.lib.stride_tricks.as_strided(views.at, (n * r, d), (by_view, by_column))
+        return _device.View(at, views.owner, views.stream)
+    rows = _device.View.zeros((n * r, d), views.dtype)
+    for j in range(r):
+        write_rows(views[:, j], rows[j::r])
+    return rows
+
+
 def weighted_sum(A: Any, B: Any, w: np.ndarray) -> float:
     """sum_i w_i <a_i, b_i> in float64."""
     total = 0.0
