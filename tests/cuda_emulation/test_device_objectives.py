@@ -144,6 +144,9 @@ def test_exponents_that_do_not_fit_are_refused_on_the_device_as_well():
     assert np.isfinite(objectives.exponential_spectral_contrastive(FakeCupy(views), temperature=2.0).loss)
 
 
+RBF, LAPLACIAN = {"kernel": "rbf", "bandwidth": 1.3}, {"kernel": "laplacian", "bandwidth": 2.0}
+COSINE, POLYNOMIAL = {"kernel": "cosine"}, {"kernel": "polynomial", "degree": 2, "coef0": 0.5}
+
 KISE = [
     {"kernel": "rbf", "bandwidth": 1.5}, {"kernel": "laplacian", "bandwidth": 2.0}, {"kernel": "cosine"},
     {"kernel": "rbf", "bandwidth": 1.5, "dual": "walk"}, {"kernel": "polynomial", "dual": "walk"},
@@ -167,6 +170,31 @@ def test_kise(options, n, dtype, weighted):
         host, device = {**options, "teacher": X}, {**options, "teacher": FakeCupy(X)}
     w = np.linspace(0, 2, n) if weighted else None
     agree(objectives.kise(FakeCupy(phi), weights=w, **device), objectives.kise(phi, weights=w, **host), dtype)
+
+
+CHAINS = {
+    "kernel": [RBF], "kernel, kernel": [RBF, LAPLACIAN], "sampler": ["sampler"],
+    "kernel, sampler, kernel": [LAPLACIAN, "sampler", COSINE], "kernel, sampler": [POLYNOMIAL, "sampler"],
+    "kernel, sampler, kernel, sampler": [RBF, "sampler", COSINE, "sampler"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES[1:])
+@pytest.mark.parametrize("elements", CHAINS.values(), ids=CHAINS)
+def test_chains(elements, n, dtype):
+    phi, phi_0 = embeddings(n, 5, dtype)
+    x_0, x = embeddings(n, 3, np.float64, seed=1)  # more digits than phi has
+
+    def called(there):
+        links = []
+        for element, after in zip(elements, [*elements[1:], None], strict=True):
+            if element != "sampler":
+                links.append((element, there(x_0), *([there(x if after == "sampler" else x_0)] if after else [])))
+        psi = there(phi_0[::-1].copy()) if elements[-1] == "sampler" else None
+        return objectives.chain(there(phi), there(phi_0), links, psi=psi, alpha=0.7, beta=0.4)
+
+    agree(called(FakeCupy), called(np.asarray), dtype)
 
 
 @pytest.mark.parametrize("name", ["svme", "low_rank", "correlation"])
@@ -232,6 +260,10 @@ def test_what_is_wrong_is_said():
         objectives.svme(FakeCupy(phi), psi)
     with pytest.raises(ValueError, match="^phi, X: got parts on the CPU and on a CUDA device"):
         objectives.kise(FakeCupy(phi), X=psi, bandwidth=1.0)
+    with pytest.raises(ValueError, match="^phi, links.0.: got parts on the CPU and on a CUDA device"):
+        objectives.chain(FakeCupy(phi), FakeCupy(phi), [(RBF, psi)])
+    with pytest.raises(ValueError, match="^X, A: got parts on the CPU and on a CUDA device"):
+        objectives.chain(FakeCupy(phi), FakeCupy(phi), [(RBF, FakeCupy(psi), psi)], psi=FakeCupy(phi))
     with pytest.raises(ValueError, match="^out.'phi'.: got memory of another device"):
         objectives.svme(FakeCupy(phi), FakeCupy(psi), out={"phi": np.empty_like(phi)})
     with pytest.raises(ValueError, match="^psi: got shape .19, 2.; allowed: 20 rows"):
@@ -247,13 +279,6 @@ def test_what_is_wrong_is_said():
     given = FakeCupy(phi)
     with pytest.raises(ValueError, match="^out.'phi'.: got memory that it shares with psi"):
         objectives.svme(FakeCupy(psi), given, out={"phi": given})
-
-
-def test_losses_without_a_cuda_engine_are_refused():
-    x = FakeCupy(np.ones((20, 2)))
-    for call in (lambda: objectives.chain(x, x, [({"kernel": "rbf", "bandwidth": 1.0}, x)]),):
-        with pytest.raises(TypeError, match="got arrays on a CUDA device; allowed for this loss: on the CPU"):
-            call()
 
 
 def test_without_a_device_the_reason_is_given(settings):

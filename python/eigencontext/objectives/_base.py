@@ -124,11 +124,6 @@ class Batch:
         part.n = next(iter(part.arrays.values())).shape[0]
         return part
 
-    def require_cpu(self) -> None:
-        """TypeError on a device whose engine lacks the objective."""
-        if self.device != "cpu":
-            raise TypeError(f"{', '.join(self.names)}: got arrays on a CUDA device; allowed for this loss: on the CPU")
-
     def beside(self, psi: Any) -> Batch:
         """This batch of phi with a psi that has no gradient."""
         pair = copy.copy(self)

@@ -35,9 +35,16 @@ def column_means(A: Any) -> np.ndarray:
 def combined(terms: RowTerms, b: Any, c: Any = None, means=(None, None), weights: np.ndarray | None = None) -> Any:
     """The rows that `terms` makes of the rows of b and c (csrc/objectives/rows.hpp), as a new array."""
     out = empty_like(b)
-    c = b[:, :0] if c is None else c
-    engine_of(b).gradient_rows(b, c, *means, weights, None, True, vars(terms), {}, out, None, False)
+    written(out, terms, b, c, means, weights)
     return out
+
+
+def written(
+    out: Any, terms: RowTerms, b: Any, c: Any = None, means=(None, None), weights=None, accumulate: bool = False
+) -> bool:
+    """Writes them to `out`, or adds them there. Whether all that was written is finite."""
+    c = b[:, :0] if c is None else c
+    return engine_of(b).gradient_rows(b, c, *means, weights, None, True, vars(terms), {}, out, None, accumulate)
 
 
 def centred(A: Any, mean: np.ndarray) -> Any:
@@ -55,8 +62,7 @@ def write_rows(A: Any, out: Any, accumulate: bool = False) -> bool:
     if out.ndim == 3:
         views = range(out.shape[1])
         return all([write_rows(A[j :: len(views)], out[:, j], accumulate) for j in views])
-    terms = vars(RowTerms(phi=(1.0, 0.0, 0.0)))
-    return engine_of(A).gradient_rows(A, A[:, :0], None, None, None, None, True, terms, {}, out, None, accumulate)
+    return written(out, RowTerms(phi=(1.0, 0.0, 0.0)), A, accumulate=accumulate)
 
 
 def matrix_of_views(views: _device.View) -> _device.View:
