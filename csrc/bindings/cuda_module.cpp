@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "bindings/dlpack.hpp"
 #include "operators/streamed.hpp"
 
 namespace py = pybind11;
@@ -135,6 +136,12 @@ void bind_arrays(py::module_& m) {
   bind_typed<float>(m);
   bind_typed<double>(m);
   m.def("free_memory", &cuda::free_memory);
+  py::class_<Dlpack>(m, "Dlpack", py::module_local())
+      .def(py::init<const py::capsule&>())
+      .def_property_readonly("__cuda_array_interface__", &Dlpack::interface);
+  m.def("require_on_device", [](std::uintptr_t data, const char* argument) {
+    cuda::require_on_device(reinterpret_cast<const void*>(data), argument);
+  });
   m.def("unavailable", &cuda::unavailable);
   m.def("synchronize", &cuda::synchronize);
   m.def("device_name", &cuda::device_name);

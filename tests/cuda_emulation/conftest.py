@@ -20,7 +20,9 @@ def settings():
     from emulated import core
 
     control = core.emulation
-    names = ("order", "poison", "memory", "driver", "devices", "capability", "current", "pending", "page_locked")
+    names = (
+        "order", "poison", "memory", "driver", "devices", "capability", "current", "pending", "page_locked", "broken",
+    )  # fmt: skip
     before = {name: getattr(control, name) for name in names}
     count, _ = core.live()
     yield control

@@ -12,7 +12,7 @@ import scipy.sparse
 from .. import _device
 from .._arguments import check_choice, check_flag, check_number, real_array
 from ..operators import KERNELS, Operator, as_operator, kernel_arguments, origin, pairwise
-from ._base import RowTerms, check_labels, device_of, empty_like, placed
+from ._base import RowTerms, check_labels, device_of, empty_like, on_host, placed
 
 KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
 _PIECE = 1 << 18  # rows of one call of the engine, which keeps a few vectors for every 512 of them
@@ -255,9 +255,7 @@ def dual_kernel(
     check_flag(relative, "relative")
     if threshold is not None:
         threshold = check_number(threshold, "threshold", 0, open_low=True)
-    if _device.is_on_device(teacher):
-        teacher = _device.View.of(teacher).get()
-    Z = real_array(teacher, "teacher", 2)
+    Z = real_array(on_host(teacher), "teacher", 2)
     _agree(Z.shape[0], n, "teacher")
     return TeacherKernel(Z, threshold, relative, dtype, device)
 
@@ -268,7 +266,7 @@ def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
         context, rows = labels
         if getattr(context, "kind", "labels") != "labels":
             raise TypeError(f"labels: got a context of kind {context.kind!r}; allowed: ec.contexts.labels(y)")
-        rows = np.asarray(rows)
+        rows = np.asarray(on_host(rows))
         if rows.shape != (n,):
             raise ValueError(f"labels: got row numbers of shape {rows.shape}; allowed: ({n},), one for each row of phi")
         return np.asarray(context.sample(rows)).reshape(-1), context.p_a
