@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -12,11 +13,16 @@ def reports_are_seen(request):
         core.emulation.report = os.dup(2)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def modules_are_no_garbage():
+    """What was imported is not gone through after every test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def settings():
     """Every test begins with the emulation's own settings and leaves no memory behind."""
-    import gc
-
     from emulated import core
 
     control = core.emulation
