@@ -117,6 +117,20 @@ DeviceArray from_host(const py::array& a) {
           packed.ndim()};
 }
 
+// The same memory, for readers on streams that we do not know: it is released when all that was asked of the device by
+// then is done.
+DeviceArray for_others(const DeviceArray& a) {
+  DeviceArray shared = a;
+  shared.memory = std::shared_ptr<cuda::Memory<unsigned char>>(a.memory.get(), [kept = a.memory](auto*) mutable {
+    {
+      const py::gil_scoped_release released;  // what is waited for may call Python
+      cuda::wait_for_everybody();
+    }
+    kept.reset();
+  });
+  return shared;
+}
+
 }  // namespace
 
 void bind_arrays(py::module_& m) {
@@ -127,6 +141,7 @@ void bind_arrays(py::module_& m) {
       .def_property_readonly(
           "T",
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
+      .def("for_others", &for_others)
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
   m.def("bytes_of", &bytes_of);

@@ -265,8 +265,16 @@ class Output:
             result = _uploaded(result)
         if isinstance(like, View):
             return View.of(result)
+        result = _for_others(result)
         factory = FACTORIES.get(package(like))
         return result if factory is None else factory(result, like)
+
+
+def _for_others(result: Any) -> Any:
+    """The same for those whose streams we do not know: its memory is released when they can have no use for it."""
+    if isinstance(result, View):
+        return View(result.at, _for_others(result.owner), result.stream)
+    return result.for_others() if isinstance(result, engine("cuda").DeviceArray) else result
 
 
 def output_like(a: Any) -> Output:

@@ -116,6 +116,16 @@ class OnStream(FakeCupy):
         return {**super().__cuda_array_interface__, "stream": self.stream}
 
 
+def test_results_are_released_when_nobody_can_read_them(settings):
+    for made in (objectives.svme(FakeCupy(PHI), FakeCupy(PSI)).grads, dict(enumerate(ec.svd(FakeCupy(A), 2)))):
+        parts = [_device.View.of(made.pop(name))[:1] for name in list(made)]
+        count, before = len(parts), settings.device_waits
+        gc.collect()
+        assert settings.device_waits == before  # a part keeps all of it
+        parts.clear()
+        assert settings.device_waits == before + count
+
+
 CALLS = {
     "svme": lambda phi: objectives.svme(phi, phi),
     "info_nce": lambda phi: objectives.info_nce(phi, phi),

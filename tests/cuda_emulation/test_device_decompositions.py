@@ -179,7 +179,7 @@ def test_a_pointer_of_the_host_is_an_error_that_says_so():
     class Wrong:
         __cuda_array_interface__ = {**a.__cuda_array_interface__, "data": (host.ctypes.data, False)}
 
-    with pytest.raises(ValueError, match="^array: got memory of the host; allowed: memory of a CUDA device"):
+    with pytest.raises(ValueError, match="^a: got memory of the host; allowed: memory of a CUDA device"):
         ec.svd(Wrong(), 1)
 
 
