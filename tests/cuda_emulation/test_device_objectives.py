@@ -272,6 +272,12 @@ def test_what_is_wrong_is_said():
     bad[3, 1] = np.nan
     with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
         objectives.svme(FakeCupy(bad), FakeCupy(psi))
+    with pytest.raises(ValueError, match="^teacher: contains NaN or inf"):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(bad))
+    with pytest.raises(ValueError, match="^teacher: got rows that are all equal"):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(np.ones_like(phi)))
+    with pytest.raises(ValueError, match="^threshold: got 1e.08; allowed: at most "):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(phi), threshold=1e8)
     with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
         objectives.info_nce(FakeCupy(bad), FakeCupy(psi))
     with pytest.raises(TypeError, match="^phi: got dtype int32 on a CUDA device"):

@@ -200,19 +200,24 @@ class LabelKernel:
 class TeacherKernel:
     """k = 1 + F F^T, F the functions mu_i of a teacher's embedding times r_i (centred; THEORY 2)."""
 
-    def __init__(self, Z: np.ndarray, threshold: float | None, relative: bool, dtype: np.dtype, device: str):
+    def __init__(self, Z: Any, threshold: float | None, relative: bool, dtype: np.dtype):
         n = Z.shape[0]
-        Z = np.asarray(Z, np.float64)
-        U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
-        kept = s > np.finfo(Z.dtype).eps * max(Z.shape) * s[0]
-        if not kept.any():
-            raise ValueError("teacher: got rows that are all equal; allowed: an embedding that varies")
-        relative_s = s / s[0]
-        r = relative_s if threshold is None else ((relative_s if relative else s) >= threshold).astype(np.float64)
-        kept &= r > 0
-        if not kept.any():
-            raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
-        self.F = placed(np.ascontiguousarray(U[:, kept] * (math.sqrt(n) * r[kept]), dtype), device)
+        if device_of(Z) == "cpu":
+            Z = np.asarray(Z, np.float64)
+            U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
+            r = _teacher_weights(s, np.finfo(np.float64).eps * max(Z.shape), threshold, relative)
+            self.F = np.ascontiguousarray(U[:, r > 0] * (math.sqrt(n) * r[r > 0]), dtype)
+            return
+        # There by the Gram matrix, in float64: what it loses, directions below 1e-7 S_1, has no weight in the kernel.
+        moments = engine_of(Z).moments(Z, None, None, 1)
+        if not np.isfinite(moments["pp"]).all():
+            _device.check_finite(Z, "teacher")
+            raise OverflowError("teacher: got an embedding whose squares do not fit float64")
+        squares, V = np.linalg.eigh(moments["pp"])
+        s = np.sqrt(np.maximum(squares[::-1], 0.0))
+        r = _teacher_weights(s, math.sqrt(np.finfo(np.float64).eps * max(Z.shape)), threshold, relative)
+        P = V[:, ::-1] * (math.sqrt(n) * np.divide(r, s, out=np.zeros_like(s), where=r > 0))
+        self.F = combined(RowTerms(P=np.ascontiguousarray(P)), Z, means=(moments["mean_phi"], None)).astype(dtype)
 
     def times(self, B: Any) -> Any:
         """For centred B, which the constant does not see."""
@@ -226,6 +231,19 @@ class TeacherKernel:
     def diagonal(self) -> np.ndarray:
         F = _device.on_host(self.F)
         return 1.0 + np.einsum("ij,ij->i", F, F, dtype=np.float64)
+
+
+def _teacher_weights(s: np.ndarray, least: float, threshold: float | None, relative: bool) -> np.ndarray:
+    """r_i of the singular values s (descending); 0 where they are at most `least` of the first, which is rounding."""
+    kept = s > least * s[0]
+    if not kept.any():
+        raise ValueError("teacher: got rows that are all equal; allowed: an embedding that varies")
+    relative_s = s / s[0]
+    r = relative_s if threshold is None else ((relative_s if relative else s) >= threshold).astype(np.float64)
+    r = np.where(kept, r, 0.0)
+    if not r.any():
+        raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
+    return r
 
 
 def dual_kernel(
@@ -255,9 +273,10 @@ def dual_kernel(
     check_flag(relative, "relative")
     if threshold is not None:
         threshold = check_number(threshold, "threshold", 0, open_low=True)
-    Z = real_array(on_host(teacher), "teacher", 2)
+    there = device != "cpu" and _device.is_on_device(teacher)
+    Z = _device.array(teacher, "teacher", 2) if there else real_array(on_host(teacher), "teacher", 2)
     _agree(Z.shape[0], n, "teacher")
-    return TeacherKernel(Z, threshold, relative, dtype, device)
+    return TeacherKernel(placed(Z, device), threshold, relative, dtype)
 
 
 def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
