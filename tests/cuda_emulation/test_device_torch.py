@@ -193,9 +193,9 @@ class SecondDevice(CudaTensor):
 
     @property
     def __cuda_array_interface__(self):
-        core.emulation.device = 1
+        core.emulation.current = 1
         interface = super().__cuda_array_interface__
-        core.emulation.device = 0
+        core.emulation.current = 0
         return interface
 
 
