@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "bindings/arrays.hpp"
+#include "bindings/dlpack.hpp"
 #include "operators/streamed.hpp"
 
 namespace py = pybind11;
@@ -116,6 +117,20 @@ DeviceArray from_host(const py::array& a) {
           packed.ndim()};
 }
 
+// The same memory, for readers on streams that we do not know: it is released when all that was asked of the device by
+// then is done.
+DeviceArray for_others(const DeviceArray& a) {
+  DeviceArray shared = a;
+  shared.memory = std::shared_ptr<cuda::Memory<unsigned char>>(a.memory.get(), [kept = a.memory](auto*) mutable {
+    {
+      const py::gil_scoped_release released;  // what is waited for may call Python
+      cuda::wait_for_everybody();
+    }
+    kept.reset();
+  });
+  return shared;
+}
+
 }  // namespace
 
 void bind_arrays(py::module_& m) {
@@ -126,6 +141,7 @@ void bind_arrays(py::module_& m) {
       .def_property_readonly(
           "T",
           [](const DeviceArray& a) { return DeviceArray{a.memory, {a.shape[1], a.shape[0]}, a.type, !a.transposed}; })
+      .def("for_others", &for_others)
       .def("get", &to_host, "The array as NumPy's.");
   m.def("to_device", &from_host, py::arg("a"));
   m.def("bytes_of", &bytes_of);
@@ -135,6 +151,12 @@ void bind_arrays(py::module_& m) {
   bind_typed<float>(m);
   bind_typed<double>(m);
   m.def("free_memory", &cuda::free_memory);
+  py::class_<Dlpack>(m, "Dlpack", py::module_local())
+      .def(py::init<const py::capsule&>())
+      .def_property_readonly("__cuda_array_interface__", &Dlpack::interface);
+  m.def("require_on_device", [](std::uintptr_t data, const char* argument) {
+    cuda::require_on_device(reinterpret_cast<const void*>(data), argument);
+  });
   m.def("unavailable", &cuda::unavailable);
   m.def("synchronize", &cuda::synchronize);
   m.def("device_name", &cuda::device_name);

@@ -83,7 +83,6 @@ void bind(py::module_& m) {
       py::arg("phi").noconvert(), py::arg("psi").noconvert(), py::arg("phi_begin"), py::arg("psi_begin"),
       py::arg("scale"), py::arg("bias"), py::arg("phi_weights").none(true), py::arg("psi_weights").none(true),
       py::arg("phi_out").none(true), py::arg("psi_out").none(true));
-#ifndef EIGENCONTEXT_CUDA
   m.def(
       "largest_score",
       [](const Array& phi, const Array& psi, Index phi_begin, Index psi_begin, double scale, bool own) {
@@ -112,7 +111,6 @@ void bind(py::module_& m) {
       py::arg("scale"), py::arg("phi_offsets").none(true), py::arg("psi_offsets").none(true), py::arg("group"),
       py::arg("same"), py::arg("pair_factor"), py::arg("weights").none(true), py::arg("phi_out").none(true),
       py::arg("psi_out").none(true), py::arg("phi_sums").none(true), py::arg("psi_sums").none(true));
-#endif
 }
 
 }  // namespace

@@ -72,4 +72,11 @@ struct ViewSums {
 template <class T>
 ViewSums view_sums(Views<const T> A, const double* weights);
 
+// What every device's file instantiates.
+#define EIGENCONTEXT_INSTANTIATE_MOMENTS(T)                                                                      \
+  template Moments moments<T>(MatrixView<const T>, MatrixView<const T>, const double*, unsigned);                \
+  template DiagonalSums diagonal_sums<T>(MatrixView<const T>, const double*, MatrixView<const T>, const double*, \
+                                         Levels);                                                                \
+  template ViewSums view_sums<T>(Views<const T>, const double*);
+
 }  // namespace eigencontext

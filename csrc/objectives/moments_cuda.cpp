@@ -133,13 +133,7 @@ ViewSums view_sums(Views<const T> A, const double* weights) {
   return {weight, 2 * pairs[0], 2 * squares[0] + own[0]};
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                              \
-  template Moments moments<T>(MatrixView<const T>, MatrixView<const T>, const double*, unsigned);                \
-  template DiagonalSums diagonal_sums<T>(MatrixView<const T>, const double*, MatrixView<const T>, const double*, \
-                                         Levels);                                                                \
-  template ViewSums view_sums<T>(Views<const T>, const double*);
-EIGENCONTEXT_INSTANTIATE(float)
-EIGENCONTEXT_INSTANTIATE(double)
-#undef EIGENCONTEXT_INSTANTIATE
+EIGENCONTEXT_INSTANTIATE_MOMENTS(float)
+EIGENCONTEXT_INSTANTIATE_MOMENTS(double)
 
 }  // namespace eigencontext

@@ -330,9 +330,7 @@ bool view_rows(Views<const T> A, const double* weights, const double* P, double 
   return for_tiles(A.inputs, usual, wide);
 }
 
-template bool gradient_rows<float>(const GradientRows<float>&);
-template bool gradient_rows<double>(const GradientRows<double>&);
-template bool view_rows<float>(Views<const float>, const double*, const double*, double, double, Views<float>);
-template bool view_rows<double>(Views<const double>, const double*, const double*, double, double, Views<double>);
+EIGENCONTEXT_INSTANTIATE_ROWS(float)
+EIGENCONTEXT_INSTANTIATE_ROWS(double)
 
 }  // namespace eigencontext

@@ -46,4 +46,9 @@ bool gradient_rows(const GradientRows<T>& rows);
 template <class T>
 bool view_rows(Views<const T> A, const double* weights, const double* P, double pair, double square, Views<T> out);
 
+// What every device's file instantiates.
+#define EIGENCONTEXT_INSTANTIATE_ROWS(T)                  \
+  template bool gradient_rows<T>(const GradientRows<T>&); \
+  template bool view_rows<T>(Views<const T>, const double*, const double*, double, double, Views<T>);
+
 }  // namespace eigencontext

@@ -440,16 +440,7 @@ ExponentialSums exponential_products(const ScoreRows<T>& rows, const Exponential
   return total;
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                                 \
-  template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                        \
-  template double largest_score<T>(const ScoreRows<T>&, bool);                                                      \
-  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights,               \
-                                    ScoreOutputs<T>);                                                               \
-  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);            \
-  template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \
-                                                   double*, double*);
-EIGENCONTEXT_INSTANTIATE(float)
-EIGENCONTEXT_INSTANTIATE(double)
-#undef EIGENCONTEXT_INSTANTIATE
+EIGENCONTEXT_INSTANTIATE_SCORES(float)
+EIGENCONTEXT_INSTANTIATE_SCORES(double)
 
 }  // namespace eigencontext

@@ -75,4 +75,14 @@ template <class T>
 ExponentialSums exponential_products(const ScoreRows<T>& rows, const ExponentialOptions& options, ScoreOutputs<T> out,
                                      double* phi_sums, double* psi_sums);
 
+// What every device's file instantiates.
+#define EIGENCONTEXT_INSTANTIATE_SCORES(T)                                                                          \
+  template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                                        \
+  template double largest_score<T>(const ScoreRows<T>&, bool);                                                      \
+  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights,               \
+                                    ScoreOutputs<T>);                                                               \
+  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);            \
+  template ExponentialSums exponential_products<T>(const ScoreRows<T>&, const ExponentialOptions&, ScoreOutputs<T>, \
+                                                   double*, double*);
+
 }  // namespace eigencontext

@@ -1,5 +1,7 @@
-// InfoNCE and the sigmoid loss on a CUDA device: square tiles of scores, made, mapped and used while they are in the L2
+// The pairwise losses on a CUDA device: square tiles of scores, made, mapped and used while they are in the L2
 // cache. One stream does all of it, so sums have one order.
+#include <algorithm>
+#include <limits>
 #include <numeric>
 #include <vector>
 
@@ -55,13 +57,14 @@ struct Tile {
   Block<const T> phi, psi;
 };
 
+// Every tile; of one side against itself, where each pair of tiles is to be made once, those not below the diagonal.
 template <class T, class Body>
-void for_tiles(const ScoreRows<T>& s, const Body& body) {
+void for_tiles(const ScoreRows<T>& s, const Body& body, bool once = false) {
   const Index n = s.phi.rows, m = s.psi.rows, side = cuda::tile_side;
   const Rows<T> phi(s.phi), psi(s.psi);
   Array<T> room(std::min(n, side), std::min(m, side));
   for (Index i = 0; i < n; i += side)
-    for (Index j = 0; j < m; j += side) {
+    for (Index j = once ? i : 0; j < m; j += side) {
       const Block<const T> a = phi.range(i, std::min(side, n - i)), b = psi.range(j, std::min(side, m - j));
       const Block<T> z{room.data(), a.rows, b.rows, b.rows};
       cuda::tile_scores<T>(static_cast<T>(s.scale), a, b, z);
@@ -116,13 +119,39 @@ SigmoidSums sigmoid_products(const ScoreRows<T>& rows, double bias, SampleWeight
   return {losses.sum(), gradients.sum()};
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                   \
-  template void log_sums<T>(const ScoreRows<T>&, LogSums, LogSums, double*);                          \
-  template void softmax_products<T>(const ScoreRows<T>&, const double*, const double*, SampleWeights, \
-                                    ScoreOutputs<T>);                                                 \
-  template SigmoidSums sigmoid_products<T>(const ScoreRows<T>&, double, SampleWeights, ScoreOutputs<T>);
-EIGENCONTEXT_INSTANTIATE(float)
-EIGENCONTEXT_INSTANTIATE(double)
-#undef EIGENCONTEXT_INSTANTIATE
+template <class T>
+double largest_score(const ScoreRows<T>& rows, bool own) {
+  std::vector<double> values(static_cast<std::size_t>(rows.phi.rows), -std::numeric_limits<double>::infinity());
+  Vector tops(values.data(), rows.phi.rows);
+  for_tiles(rows, [&](const Tile<T>& t) { cuda::raise_tops<T>(t.z, t.shift, own, tops.at(t.i0)); });
+  tops.to(values.data());
+  return *std::max_element(values.begin(), values.end());
+}
+
+template <class T>
+ExponentialSums exponential_products(const ScoreRows<T>& rows, const ExponentialOptions& options, ScoreOutputs<T> out,
+                                     double* phi_sums, double* psi_sums) {
+  const Index n = rows.phi.rows, m = rows.psi.rows;
+  const std::vector<double> zeros(static_cast<std::size_t>(n));
+  Vector r(options.phi_offsets, n), c(options.psi_offsets, m), w(options.weights, n), of_phi(phi_sums, n),
+      of_psi(psi_sums, m), pairs(zeros.data(), n), others(zeros.data(), n);
+  const bool once = options.same && rows.phi_begin == rows.psi_begin;
+  const auto add = [&](const Tile<T>& t) {
+    const bool both = once && t.i0 != t.j0;  // its transpose is not made
+    cuda::map_exponentials<T>(r.at(t.i0), c.at(t.j0), (rows.phi_begin + t.i0) % options.group, options.group, t.shift,
+                              options.same, options.pair_factor, w.at(t.i0), both ? 2 : 1, pairs.at(t.i0),
+                              others.at(t.i0), of_phi.at(t.i0), t.z);
+    double* const sums = once ? both ? of_phi.at(t.j0) : nullptr : of_psi.at(t.j0);
+    if (sums) cuda::add_column_sums<T>(t.z, sums);
+    add_products(t, {out.phi, once ? both ? out.phi : Block<T>{} : out.psi});
+  };
+  for_tiles(rows, add, once);
+  of_phi.to(phi_sums);
+  of_psi.to(psi_sums);
+  return {pairs.sum(), others.sum()};
+}
+
+EIGENCONTEXT_INSTANTIATE_SCORES(float)
+EIGENCONTEXT_INSTANTIATE_SCORES(double)
 
 }  // namespace eigencontext

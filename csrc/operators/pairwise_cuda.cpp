@@ -16,13 +16,9 @@ namespace eigencontext {
 namespace {
 
 using Kind = KernelOptions::Kind;
+using tiled::cancels;
 template <class T>
 using Array = cuda::Array<T>;
-
-template <class T>
-bool cancels(double size) {
-  return 2 * std::numeric_limits<T>::epsilon() * size > 1e-4;
-}
 
 std::vector<double> on_host(const Array<double>& x) {
   std::vector<double> values(static_cast<std::size_t>(x.rows() * x.cols()));

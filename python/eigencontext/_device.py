@@ -15,6 +15,9 @@ from . import _core
 
 DEVICES = ("cpu", "cuda")
 
+_DLPACK_CUDA = (2, 13)  # kDLCUDA, kDLCUDAManaged
+_OUR_STREAM = 2  # of the thread that asks: as DLPack and __cuda_array_interface__ number it
+
 #: where the engine for the device is imported from; tests put another module in its place
 _MODULE = "eigencontext._cuda"
 
@@ -50,7 +53,32 @@ def engine(device: str) -> Any:
 def is_on_device(a: Any) -> bool:
     """Whether `a` is an array in CUDA memory."""
     told = getattr(a, "is_cuda", None)  # a torch tensor's interface may raise
-    return hasattr(a, "__cuda_array_interface__") if told is None else bool(told)
+    if told is not None:
+        return bool(told)
+    return hasattr(a, "__cuda_array_interface__") or _by_dlpack_alone(a)
+
+
+def _by_dlpack_alone(a: Any) -> bool:
+    if isinstance(a, (np.ndarray, np.generic, type)) or not hasattr(a, "__dlpack_device__"):
+        return False
+    return a.__dlpack_device__()[0] in _DLPACK_CUDA
+
+
+def shown(a: Any) -> Any:
+    """`a`, or where it speaks DLPack alone its memory with a `__cuda_array_interface__`, ready on our stream."""
+    if hasattr(a, "is_cuda") or hasattr(a, "__cuda_array_interface__"):
+        return a
+    try:
+        capsule = a.__dlpack__(stream=_OUR_STREAM, max_version=(1, 0))
+    except TypeError:  # from before there were versions
+        capsule = a.__dlpack__(stream=_OUR_STREAM)
+    return engine("cuda").Dlpack(capsule)
+
+
+def package(a: Any) -> str:
+    """Which of the packages that have a factory `a` comes from, perhaps by inheritance; "" for none."""
+    names = (cls.__module__.partition(".")[0] for cls in type(a).__mro__)
+    return next((name for name in names if name in FACTORIES), "")
 
 
 class Moved:
@@ -83,11 +111,11 @@ def is_on_cpu(a: Any) -> bool:
 
 
 def dtype_of(a: Any) -> np.dtype:
-    return np.dtype(a.__cuda_array_interface__["typestr"])
+    return np.dtype(shown(a).__cuda_array_interface__["typestr"])
 
 
 def shape_of(a: Any) -> tuple[int, ...]:
-    return tuple(int(n) for n in a.__cuda_array_interface__["shape"])
+    return tuple(int(n) for n in shown(a).__cuda_array_interface__["shape"])
 
 
 def axes_of(a: Any) -> int:
@@ -111,6 +139,7 @@ class View:
         """All of `a`."""
         if isinstance(a, View):
             return a
+        a = shown(a)
         interface = a.__cuda_array_interface__
         known = {key: interface.get(key) for key in ("shape", "typestr", "data", "strides")}
         at = np.asarray(SimpleNamespace(__array_interface__={**known, "version": 3}))
@@ -144,15 +173,12 @@ class View:
 
     def get(self) -> np.ndarray:
         """As NumPy."""
-        copy = engine("cuda").converted
-        if self.ndim < 3:
-            return copy(self, self.dtype.name).get().reshape(self.shape)
-        return np.stack([copy(self[:, j], self.dtype.name).get() for j in range(self.shape[1])], axis=1)
+        return on_host(self)
 
 
 def _current_stream(a: Any) -> int | None:
     """The stream on which torch fills its tensors, whose interface does not tell; 1 is the default one."""
-    if type(a).__module__.partition(".")[0] != "torch":
+    if package(a) != "torch":
         return None
     return sys.modules["torch"].cuda.current_stream(a.device).cuda_stream or 1
 
@@ -162,14 +188,16 @@ def array(a: Any, name: str, ndim: int) -> View:
     if reason := unavailable():
         what = f"a {type(a).__name__} on a GPU"
         raise TypeError(f"{name}: got {what}; allowed: arrays on the CPU (no CUDA here: {reason})")
-    dtype, shape = dtype_of(a), shape_of(a)
+    view = View.of(a)
+    dtype, shape = view.dtype, view.shape
     if dtype not in (np.float32, np.float64):
         raise TypeError(f"{name}: got dtype {dtype} on a CUDA device; allowed there: float32, float64")
     if len(shape) != ndim or 0 in shape:
         raise ValueError(
             f"{name}: got shape {shape}; allowed: an array with {ndim} axes, at least one entry along each"
         )
-    return View.of(a)
+    engine("cuda").require_on_device(view.at.__array_interface__["data"][0], name)
+    return view
 
 
 def check_finite(a: View, name: str) -> None:
@@ -181,6 +209,7 @@ def check_finite(a: View, name: str) -> None:
 
 def matrix(a: Any, name: str) -> Any:
     """`a`, an array with two axes on the device, after a check of its dtype, shape and entries."""
+    a = shown(a)
     check_finite(array(a, name, 2), name)
     return a
 
@@ -189,6 +218,7 @@ def converted(a: Any, dtype: Any) -> Any:
     """`a` in the dtype given, on its device."""
     if isinstance(a, np.ndarray):
         return a.astype(dtype, copy=False)
+    a = shown(a)
     return a if dtype_of(a) == dtype else engine("cuda").converted(a, np.dtype(dtype).name)
 
 
@@ -235,8 +265,16 @@ class Output:
             result = _uploaded(result)
         if isinstance(like, View):
             return View.of(result)
-        factory = FACTORIES.get(type(like).__module__.partition(".")[0])
+        result = _for_others(result)
+        factory = FACTORIES.get(package(like))
         return result if factory is None else factory(result, like)
+
+
+def _for_others(result: Any) -> Any:
+    """The same for those whose streams we do not know: its memory is released when they can have no use for it."""
+    if isinstance(result, View):
+        return View(result.at, _for_others(result.owner), result.stream)
+    return result.for_others() if isinstance(result, engine("cuda").DeviceArray) else result
 
 
 def output_like(a: Any) -> Output:

@@ -1,3 +1,4 @@
+import gc
 import os
 
 import pytest
@@ -12,15 +13,22 @@ def reports_are_seen(request):
         core.emulation.report = os.dup(2)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def modules_are_no_garbage():
+    """What was imported is not gone through after every test."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True)
 def settings():
     """Every test begins with the emulation's own settings and leaves no memory behind."""
-    import gc
-
     from emulated import core
 
     control = core.emulation
-    names = ("order", "poison", "memory", "driver", "devices", "capability", "current", "pending", "page_locked")
+    names = (
+        "order", "poison", "memory", "driver", "devices", "capability", "current", "pending", "page_locked", "broken",
+    )  # fmt: skip
     before = {name: getattr(control, name) for name in names}
     count, _ = core.live()
     yield control

@@ -30,7 +30,11 @@ void bind_emulation(py::module_& m) {
       .def_readwrite("capability", &Settings::capability)
       .def_readwrite("current", &Settings::current)
       .def_readwrite("pending", &Settings::pending)
+      .def_readwrite("pending_launch", &Settings::pending_launch)
+      .def_readwrite("waited_for", &Settings::waited_for)
+      .def_readwrite("broken", &Settings::broken)
       .def_readwrite("report", &Settings::report)
+      .def_readwrite("device_waits", &Settings::device_waits)
       .def_readwrite("launches", &Settings::launches);
   m.attr("emulation") = py::cast(&emulation::settings(), py::return_value_policy::reference);
   m.def("live", &emulation::live);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 
 namespace emulation {
@@ -16,10 +17,13 @@ struct Settings {
   int driver = 0;                                  // what cudaGetDeviceCount returns
   int devices = 1;
   int capability = 90;
-  int current = 0;           // the device in use; all memory is on device 0
-  int pending = 0;           // the error that the next synchronisation reports
-  int report = 2;            // the file that faults are written to
-  std::size_t launches = 0;  // counted
+  int current = 0;                             // the device in use, where allocations are made
+  int pending = 0;                             // the error that the next synchronisation reports
+  int pending_launch = 0;                      // and the one that the next launch does
+  std::uintptr_t waited_for = 0;               // the stream of the last event
+  std::uintptr_t broken = 0;                   // a stream that is none
+  int report = 2;                              // the file that faults are written to
+  std::size_t launches = 0, device_waits = 0;  // counted
 };
 Settings& settings();
 

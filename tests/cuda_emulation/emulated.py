@@ -1,5 +1,6 @@
 """What the tests of this folder share: the module that was built, and arrays like CuPy's."""
 
+import ctypes
 import importlib
 import os
 import pathlib
@@ -47,20 +48,37 @@ class FakeCupy:
         packed = np.ascontiguousarray(array)
         self.array = core.to_device(packed.reshape(-1, packed.shape[-1]) if packed.ndim > 2 else packed)
         self.shape, self.dtype = array.shape, array.dtype
-        self.strides = None
+        self.strides, self.offset = None, 0  # bytes
 
     @property
     def __cuda_array_interface__(self):
-        interface = {**self.array.__cuda_array_interface__, "shape": self.shape, "strides": self.strides}
-        return {**interface, "stream": 2}
+        interface = self.array.__cuda_array_interface__
+        data = (interface["data"][0] + self.offset, False)
+        return {**interface, "shape": self.shape, "strides": self.strides, "data": data, "stream": 2}
+
+    def get(self):
+        """What it shows, as NumPy."""
+        whole = self.array.get()
+        packed = np.ndarray(self.shape, self.dtype, whole, self.offset, self.strides)
+        return packed.copy()
 
     @classmethod
     def strided(cls, array, shape, strides, offset=0):
         """A view of the packed `array`, strides and offset in elements."""
         view = cls(array)
-        view.shape, view.offset = shape, offset
+        view.shape, view.offset = shape, offset * array.itemsize
         view.strides = tuple(step * array.itemsize for step in strides)
         return view
+
+    @classmethod
+    def laid_out_as(cls, array):
+        """A copy with the strides of `array`, and with what lies between its entries."""
+        steps = [(size - 1) * stride for size, stride in zip(array.shape, array.strides, strict=True)]
+        before, size = -sum(min(step, 0) for step in steps), sum(map(abs, steps)) + array.itemsize
+        start = array.__array_interface__["data"][0] - before
+        memory = np.frombuffer((ctypes.c_char * size).from_address(start), array.dtype)
+        elements = [stride // array.itemsize for stride in array.strides]
+        return cls.strided(memory, array.shape, elements, before // array.itemsize)
 
 
 def given(*arrays):

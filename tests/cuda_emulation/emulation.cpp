@@ -49,6 +49,7 @@ struct Allocation {
   std::size_t map_bytes = 0;
   unsigned char* user = nullptr;
   std::size_t bytes = 0;
+  int device = 0;
   bool alive = true;
   mutable std::size_t used = 0;  // when the thread's own stream last asked for something here
 
@@ -361,6 +362,7 @@ cudaError_t run(const cudaLaunchConfig_t& config, Body* body, const void* contex
   if (threads == 0 || threads > 1024 || grid.y > 65535 || grid.z > 65535 || grid.x * grid.y * grid.z == 0)
     return cudaErrorInvalidConfiguration;
   if (config.dynamicSmemBytes > shared_limit) return cudaErrorInvalidConfiguration;
+  if (settings().pending_launch != 0) return static_cast<cudaError_t>(std::exchange(settings().pending_launch, 0));
   watch();
   const Access access;
   ++settings().launches;
@@ -402,6 +404,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no CUDA-capable device is detected";
     case cudaErrorInvalidConfiguration:
       return "invalid configuration argument";
+    case cudaErrorInvalidResourceHandle:
+      return "invalid resource handle";
     case cudaErrorLaunchFailure:
       return "unspecified launch failure";
     default:
@@ -462,6 +466,7 @@ cudaError_t cudaMallocAsync(void** memory, std::size_t bytes, cudaStream_t) {
   a.user = a.pages() + pages - used;
   a.bytes = bytes;
   a.used = ++now;
+  a.device = settings().current;
   std::fill_n(a.pages(), pages, canary);
   std::fill_n(a.user, bytes, settings().poison);
   allocations()[a.map] = a;
@@ -533,8 +538,9 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {
   const std::lock_guard lock(mutex());
-  attributes->type = around(memory) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
-  attributes->device = 0;
+  const Allocation* a = around(memory);
+  attributes->type = a ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->device = a ? a->device : 0;
   return cudaSuccess;
 }
 
@@ -584,6 +590,11 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   return cudaSuccess;
 }
 
+cudaError_t cudaDeviceSynchronize() {
+  ++settings().device_waits;
+  return cudaSuccess;
+}
+
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
   const std::lock_guard lock(mutex());
   if (event->stream) upload(*event->stream, event->uploads);
@@ -600,6 +611,8 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 
 cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t stream) {
   const std::lock_guard lock(mutex());
+  settings().waited_for = reinterpret_cast<std::uintptr_t>(stream);
+  if (settings().broken != 0 && settings().waited_for == settings().broken) return cudaErrorInvalidResourceHandle;
   event->stream = copies(stream);
   event->uploads = event->stream ? stream->done + stream->waiting.size() : 0;
   event->time = event->stream ? event->stream->seen : now;

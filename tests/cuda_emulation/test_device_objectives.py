@@ -98,6 +98,55 @@ def test_losses_of_pairs(name, options, n, dtype, weighted):
     agree(got, function(phi, psi, weights=w, **options), dtype)
 
 
+EXPONENTIALS = [{}, {"form": "distance"}, {"temperature": 40.0}, {"form": "distance", "temperature": 5.0}]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES[1:])
+@pytest.mark.parametrize("options", EXPONENTIALS, ids=str)
+def test_exponential_losses(options, n, dtype, weighted):
+    phi, psi = (a / 3 - 1 for a in embeddings(n, 5, dtype))
+    w = np.linspace(0, 2, n) if weighted else None
+    got = objectives.exponential_low_rank(FakeCupy(phi), FakeCupy(psi), weights=w, **options)
+    agree(got, objectives.exponential_low_rank(phi, psi, weights=w, **options), dtype)
+    views = embeddings(n, 5, dtype, views=3) / 3 - 1  # 3 n rows: inputs that lie across the borders of tiles
+    got = objectives.exponential_spectral_contrastive(FakeCupy(views), weights=w, **options)
+    agree(got, objectives.exponential_spectral_contrastive(views, weights=w, **options), dtype)
+
+
+@pytest.mark.parametrize("form", ["dot", "distance"])
+def test_exponential_losses_of_any_strides(form):
+    turned = embeddings(4, 66, np.float32, views=3)  # the views of an input do not follow each other
+    seen = turned.T
+    views = FakeCupy.strided(turned, (66, 3, 4), (1, 66, 198))
+    out = FakeCupy.strided(np.full((66, 4, 3), 7, np.float32), (66, 3, 4), (12, 1, 3))
+    options = {"form": form, "temperature": 30.0}
+    got = objectives.exponential_spectral_contrastive(views, out=out, **options)
+    wanted = objectives.exponential_spectral_contrastive(seen, **options)
+    assert got.grad_views is out
+    agree(got, wanted, np.float32)
+    same = embeddings(66, 4, np.float32, views=3)
+    padded = FakeCupy.strided(np.concatenate([same, same], 2), (66, 3, 4), (24, 8, 1))  # read where it is
+    agree(objectives.exponential_spectral_contrastive(padded, **options),
+          objectives.exponential_spectral_contrastive(same, **options), np.float32)  # fmt: skip
+    phi, psi = embeddings(66, 6, np.float32)
+    given = [FakeCupy.strided(a, (33, 3), (12, 2)) for a in (phi, psi)]
+    agree(objectives.exponential_low_rank(*given, **options),
+          objectives.exponential_low_rank(*(a[::2, ::2] for a in (phi, psi)), **options), np.float32)  # fmt: skip
+
+
+def test_exponents_that_do_not_fit_are_refused_on_the_device_as_well():
+    phi = np.diag([10.0, 20.0, 30.0]).astype(np.float32)
+    with pytest.raises(ValueError, match=r"largest exponent <phi, psi>/T is 49.36.*T >= "):
+        objectives.exponential_low_rank(FakeCupy(phi), FakeCupy(phi), temperature=900 / 49.36)
+    views = np.array([[[30.0, 0], [0, 30]], [[-30, 0], [0, -30]]], np.float32)  # of a view with itself: never formed
+    assert np.isfinite(objectives.exponential_spectral_contrastive(FakeCupy(views), temperature=2.0).loss)
+
+
+RBF, LAPLACIAN = {"kernel": "rbf", "bandwidth": 1.3}, {"kernel": "laplacian", "bandwidth": 2.0}
+COSINE, POLYNOMIAL = {"kernel": "cosine"}, {"kernel": "polynomial", "degree": 2, "coef0": 0.5}
+
 KISE = [
     {"kernel": "rbf", "bandwidth": 1.5}, {"kernel": "laplacian", "bandwidth": 2.0}, {"kernel": "cosine"},
     {"kernel": "rbf", "bandwidth": 1.5, "dual": "walk"}, {"kernel": "polynomial", "dual": "walk"},
@@ -121,6 +170,31 @@ def test_kise(options, n, dtype, weighted):
         host, device = {**options, "teacher": X}, {**options, "teacher": FakeCupy(X)}
     w = np.linspace(0, 2, n) if weighted else None
     agree(objectives.kise(FakeCupy(phi), weights=w, **device), objectives.kise(phi, weights=w, **host), dtype)
+
+
+CHAINS = {
+    "kernel": [RBF], "kernel, kernel": [RBF, LAPLACIAN], "sampler": ["sampler"],
+    "kernel, sampler, kernel": [LAPLACIAN, "sampler", COSINE], "kernel, sampler": [POLYNOMIAL, "sampler"],
+    "kernel, sampler, kernel, sampler": [RBF, "sampler", COSINE, "sampler"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n", SIZES[1:])
+@pytest.mark.parametrize("elements", CHAINS.values(), ids=CHAINS)
+def test_chains(elements, n, dtype):
+    phi, phi_0 = embeddings(n, 5, dtype)
+    x_0, x = embeddings(n, 3, np.float64, seed=1)  # more digits than phi has
+
+    def called(there):
+        links = []
+        for element, after in zip(elements, [*elements[1:], None], strict=True):
+            if element != "sampler":
+                links.append((element, there(x_0), *([there(x if after == "sampler" else x_0)] if after else [])))
+        psi = there(phi_0[::-1].copy()) if elements[-1] == "sampler" else None
+        return objectives.chain(there(phi), there(phi_0), links, psi=psi, alpha=0.7, beta=0.4)
+
+    agree(called(FakeCupy), called(np.asarray), dtype)
 
 
 @pytest.mark.parametrize("name", ["svme", "low_rank", "correlation"])
@@ -168,9 +242,12 @@ def test_same_bits_whatever_the_threads_order_and_what_memory_held(settings):
         for poison in (0x3C, 0xC3):
             settings.order, settings.poison = order, poison
             given = FakeCupy(phi), FakeCupy(psi)
-            nested, pairs = objectives.nested_low_rank(*given, centered=True), objectives.info_nce(*given)
-            bits = [_device.on_host(r.grads[name]).tobytes() for r in (nested, pairs) for name in ("phi", "psi")]
-            seen.add((nested.loss, pairs.loss, *bits))
+            results = (
+                objectives.nested_low_rank(*given, centered=True), objectives.info_nce(*given),
+                objectives.exponential_low_rank(*given, form="distance"),
+            )  # fmt: skip
+            bits = [_device.on_host(r.grads[name]).tobytes() for r in results for name in ("phi", "psi")]
+            seen.add((*(r.loss for r in results), *bits))
     assert len(seen) == 1
 
 
@@ -183,6 +260,10 @@ def test_what_is_wrong_is_said():
         objectives.svme(FakeCupy(phi), psi)
     with pytest.raises(ValueError, match="^phi, X: got parts on the CPU and on a CUDA device"):
         objectives.kise(FakeCupy(phi), X=psi, bandwidth=1.0)
+    with pytest.raises(ValueError, match="^phi, links.0.: got parts on the CPU and on a CUDA device"):
+        objectives.chain(FakeCupy(phi), FakeCupy(phi), [(RBF, psi)])
+    with pytest.raises(ValueError, match="^X, A: got parts on the CPU and on a CUDA device"):
+        objectives.chain(FakeCupy(phi), FakeCupy(phi), [(RBF, FakeCupy(psi), psi)], psi=FakeCupy(phi))
     with pytest.raises(ValueError, match="^out.'phi'.: got memory of another device"):
         objectives.svme(FakeCupy(phi), FakeCupy(psi), out={"phi": np.empty_like(phi)})
     with pytest.raises(ValueError, match="^psi: got shape .19, 2.; allowed: 20 rows"):
@@ -191,6 +272,12 @@ def test_what_is_wrong_is_said():
     bad[3, 1] = np.nan
     with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
         objectives.svme(FakeCupy(bad), FakeCupy(psi))
+    with pytest.raises(ValueError, match="^teacher: contains NaN or inf"):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(bad))
+    with pytest.raises(ValueError, match="^teacher: got rows that are all equal"):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(np.ones_like(phi)))
+    with pytest.raises(ValueError, match="^threshold: got 1e.08; allowed: at most "):
+        objectives.kise(FakeCupy(phi), teacher=FakeCupy(phi), threshold=1e8)
     with pytest.raises(ValueError, match="^phi: contains NaN or inf"):
         objectives.info_nce(FakeCupy(bad), FakeCupy(psi))
     with pytest.raises(TypeError, match="^phi: got dtype int32 on a CUDA device"):
@@ -198,16 +285,6 @@ def test_what_is_wrong_is_said():
     given = FakeCupy(phi)
     with pytest.raises(ValueError, match="^out.'phi'.: got memory that it shares with psi"):
         objectives.svme(FakeCupy(psi), given, out={"phi": given})
-
-
-def test_losses_without_a_cuda_engine_are_refused():
-    x = FakeCupy(np.ones((20, 2)))
-    for call in (
-        lambda: objectives.exponential_low_rank(x, x),
-        lambda: objectives.chain(x, x, [({"kernel": "rbf", "bandwidth": 1.0}, x)]),
-    ):
-        with pytest.raises(TypeError, match="got arrays on a CUDA device; allowed for this loss: on the CPU"):
-            call()
 
 
 def test_without_a_device_the_reason_is_given(settings):

@@ -14,6 +14,9 @@ KERNELS = {
 }
 
 
+ROWS = 700
+
+
 def unit(X):
     norms = np.linalg.norm(X, axis=1, keepdims=True)
     return X / np.where(norms == 0, 1, norms)
@@ -70,7 +73,7 @@ def assert_same(result, loss, grad, dtype):
     [(kernel, dual) for kernel in KERNELS for dual in ("raw", "walk") if (kernel, dual) != ("polynomial", "raw")],
 )
 def test_formula(kernel, dual, diagonal, dtype):
-    X, phi = batch(700, 5, 6, dtype)
+    X, phi = batch(ROWS, 5, 6, dtype)
     K = KERNELS[kernel](X.astype(np.float64))
     loss, grad = reference(phi, walk(K) if dual == "walk" else K, diagonal, 0.7, 0.3, 1e-3, 0)
     result = kise(

@@ -89,11 +89,14 @@ def assert_same(result, expected, dtype, factor=1.0, terms=1e-300):
         assert np.abs(given - grad).max() <= tolerance * max(np.abs(grad).max(), terms)
 
 
+# 1, one tile, borders of tiles and blocks, several tiles of both sizes
+SHAPES = [(2, 3), (64, 5), (65, 1), (257, 7), (1100, 6)]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "options"), PARAMETERS)
 def test_formula(name, options, dtype):
-    # 1, one tile, borders of tiles and blocks, several tiles of both sizes
-    for n, d in [(2, 3), (64, 5), (65, 1), (257, 7), (1100, 6)]:
+    for n, d in SHAPES:
         phi, psi = batch(n, d, dtype)
         expected = CASES[name][0](phi.astype(np.float64), psi.astype(np.float64), **options)
         terms = 1 / (n * options.get("temperature", 0.07)) if name == "info_nce" else 1e-300  # softmax - I
@@ -183,13 +186,16 @@ def test_info_nce_of_pairs_that_find_each_other():
     assert np.abs(equal.grad_phi).max() < 1e-13
 
 
+WIDE_ROWS = 700
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_wide_logits(dtype):
     """Rows and columns whose log-sum-exps lie hundreds apart cannot share one exponential."""
-    rng = np.random.default_rng(3)
-    phi, psi = rng.standard_normal((2, 700, 4))
-    phi *= np.logspace(-2, 1.3, 700)[:, None]
-    psi *= np.logspace(1, -2, 700)[:, None]
+    rng, n = np.random.default_rng(3), WIDE_ROWS
+    phi, psi = rng.standard_normal((2, n, 4))
+    phi *= np.logspace(-2, 1.3, n)[:, None]
+    psi *= np.logspace(1, -2, n)[:, None]
     phi, psi = phi.astype(dtype), psi.astype(dtype)
     expected = info_nce(phi.astype(np.float64), psi.astype(np.float64), 0.3)
     assert_same(objectives.info_nce(phi, psi, temperature=0.3), expected, dtype, 10)

@@ -178,6 +178,19 @@ void map_softmaxes(const double* l, const double* m, const double* w, const doub
 template <class T>
 void map_sigmoids(double bias, const double* w, const double* v, Index shift, double* losses, double* gradients,
                   Block<T> Z);
+// tops[i] = max(tops[i], Z(i, j)); without `own` the pair does not count.
+template <class T>
+void raise_tops(Block<const T> Z, Index shift, bool own, double* tops);
+// With z = Z + r_i + c_j, at most 0 (r, c null: z = Z): Z = exp(z) between inputs, -pair_factor w_i exp(z / 2) within
+// one; 0 for the pair where `same`. An input has `group` rows, row 0 is its row number first % group. pairs[i] +=
+// times sum w_i exp(z / 2), others[i] += times sum exp(z), sums[i] += sum Z(i, j) unless null.
+template <class T>
+void map_exponentials(const double* r, const double* c, Index first, Index group, Index shift, bool same,
+                      double pair_factor, const double* w, double times, double* pairs, double* others, double* sums,
+                      Block<T> Z);
+// sums[j] += sum_i Z(i, j).
+template <class T>
+void add_column_sums(Block<const T> Z, double* sums);
 
 }  // namespace cuda
 }  // namespace eigencontext

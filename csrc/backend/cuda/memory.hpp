@@ -20,6 +20,9 @@ Index free_memory();
 // Waits for what this thread has asked of the device.
 void synchronize();
 
+// Waits for everything on the device, whoever asked for it; errors are left to those who ask next.
+void wait_for_everybody() noexcept;
+
 // Why there is no device to work on, or "".
 std::string unavailable();
 std::string device_name();

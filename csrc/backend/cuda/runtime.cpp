@@ -120,6 +120,8 @@ Index free_memory() {
 
 void synchronize() { check(cudaStreamSynchronize(stream()), "cudaStreamSynchronize"); }
 
+void wait_for_everybody() noexcept { static_cast<void>(cudaDeviceSynchronize()); }
+
 std::string unavailable() {
   int devices = 0;
   const cudaError_t status = cudaGetDeviceCount(&devices);

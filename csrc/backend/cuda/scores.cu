@@ -99,6 +99,70 @@ __global__ void __launch_bounds__(128) sigmoids(Block<T> Z, double bias, const d
   }
 }
 
+// A warp for each row.
+template <class T>
+__global__ void __launch_bounds__(128) rows_tops(Block<const T> Z, Index shift, bool own, double* tops) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (Index i = Index{blockIdx.x} * 4 + threadIdx.x / 32; i < Z.rows; i += Index{gridDim.x} * 4) {
+    double top = tops[i];
+#pragma unroll 1
+    for (Index j = lane; j < Z.cols; j += 32)
+      if ((own || j != i + shift) && Z(i, j) > top) top = static_cast<double>(Z(i, j));
+    top = largest_in_warp(top);
+    if (lane == 0) tops[i] = top;
+  }
+}
+
+// A warp for each row. pairs[i], others[i] and sums[i] (may be null) are added to.
+template <class T>
+__global__ void __launch_bounds__(128)
+    exponentials(Block<T> Z, const double* r, const double* c, Index first, Index group, Index shift, bool same,
+                 double pair_factor, const double* w, double times, double* pairs, double* others, double* sums) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  for (Index i = Index{blockIdx.x} * 4 + threadIdx.x / 32; i < Z.rows; i += Index{gridDim.x} * 4) {
+    const Index begin = i + shift - (first + i) % group;  // of the columns of the same input
+    const double weight = w ? w[i] : 1.0;
+    double own = 0, other = 0, sum = 0;
+#pragma unroll 1
+    for (Index j = lane; j < Z.cols; j += 32) {
+      double z = static_cast<double>(Z(i, j)), g = 0;
+      if (r) z = z + r[i] + c[j] < 0 ? z + r[i] + c[j] : 0.0;
+      if (j < begin || j >= begin + group) {
+        g = exponential_of(static_cast<T>(z));
+        other += g;
+      } else if (!same || j != i + shift) {  // f, whose square may vanish where it does not
+        const double f = weight * ::exp(0.5 * z);
+        own += f;
+        g = -pair_factor * f;
+      }
+      Z(i, j) = static_cast<T>(g);
+      sum += g;
+    }
+    own = over_warp(own);
+    other = over_warp(other);
+    sum = over_warp(sum);
+    if (lane != 0) continue;
+    pairs[i] += times * own;
+    others[i] += times * other;
+    if (sums) sums[i] += sum;
+  }
+}
+
+// A block of 32 x 8 threads for 32 columns.
+template <class T>
+__global__ void __launch_bounds__(256) columns_sums(Block<const T> Z, double* sums) {
+  double* const shared = shared_memory<double>();
+  const int at = static_cast<int>(threadIdx.x), row = static_cast<int>(threadIdx.y);
+  const Index j = Index{blockIdx.x} * 32 + threadIdx.x;
+  double sum = 0;
+  for (Index i = row; j < Z.cols && i < Z.rows; i += 8) sum += static_cast<double>(Z(i, j));
+  shared[row * 32 + at] = sum;
+  __syncthreads();
+  if (row != 0 || j >= Z.cols) return;
+  for (int k = 1; k < 8; ++k) sum += shared[k * 32 + at];
+  sums[j] += sum;
+}
+
 }  // namespace
 
 template <class T>
@@ -126,11 +190,34 @@ void map_sigmoids(double bias, const double* w, const double* v, Index shift, do
   launch("sigmoids", sigmoids<T>, warps_for(Z.rows), dim3(128), 0, Z, bias, w, v, shift, losses, gradients);
 }
 
-#define EIGENCONTEXT_INSTANTIATE(T)                                                                            \
-  template void raise_log_sums<T>(Block<const T>, double*, double*, double*, double*);                         \
-  template void pick_pairs<T>(Block<const T>, Index, double*);                                                 \
-  template void map_softmaxes<T>(const double*, const double*, const double*, const double*, Index, Block<T>); \
-  template void map_sigmoids<T>(double, const double*, const double*, Index, double*, double*, Block<T>);
+template <class T>
+void raise_tops(Block<const T> Z, Index shift, bool own, double* tops) {
+  launch("rows_tops", rows_tops<T>, warps_for(Z.rows), dim3(128), 0, Z, shift, own, tops);
+}
+
+template <class T>
+void map_exponentials(const double* r, const double* c, Index first, Index group, Index shift, bool same,
+                      double pair_factor, const double* w, double times, double* pairs, double* others, double* sums,
+                      Block<T> Z) {
+  launch("exponentials", exponentials<T>, warps_for(Z.rows), dim3(128), 0, Z, r, c, first, group, shift, same,
+         pair_factor, w, times, pairs, others, sums);
+}
+
+template <class T>
+void add_column_sums(Block<const T> Z, double* sums) {
+  launch("columns_sums", columns_sums<T>, dim3(static_cast<unsigned>(ceil_div(Z.cols, 32))), dim3(32, 8),
+         columns_shared, Z, sums);
+}
+
+#define EIGENCONTEXT_INSTANTIATE(T)                                                                                 \
+  template void raise_log_sums<T>(Block<const T>, double*, double*, double*, double*);                              \
+  template void pick_pairs<T>(Block<const T>, Index, double*);                                                      \
+  template void map_softmaxes<T>(const double*, const double*, const double*, const double*, Index, Block<T>);      \
+  template void map_sigmoids<T>(double, const double*, const double*, Index, double*, double*, Block<T>);           \
+  template void raise_tops<T>(Block<const T>, Index, bool, double*);                                                \
+  template void map_exponentials<T>(const double*, const double*, Index, Index, Index, bool, double, const double*, \
+                                    double, double*, double*, double*, Block<T>);                                   \
+  template void add_column_sums<T>(Block<const T>, double*);
 EIGENCONTEXT_INSTANTIATE(float)
 EIGENCONTEXT_INSTANTIATE(double)
 #undef EIGENCONTEXT_INSTANTIATE

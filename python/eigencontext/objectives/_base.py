@@ -124,11 +124,6 @@ class Batch:
         part.n = next(iter(part.arrays.values())).shape[0]
         return part
 
-    def require_cpu(self) -> None:
-        """TypeError on a device whose engine lacks the objective."""
-        if self.device != "cpu":
-            raise TypeError(f"{', '.join(self.names)}: got arrays on a CUDA device; allowed for this loss: on the CPU")
-
     def beside(self, psi: Any) -> Batch:
         """This batch of phi with a psi that has no gradient."""
         pair = copy.copy(self)
@@ -296,7 +291,7 @@ def embedding(a: Any, name: str, ndim: int = 2) -> Any:
 
     float16 and bfloat16 become float32 (on a device torch's and CuPy's do), other kinds are a TypeError.
     """
-    if type(a).__module__.partition(".")[0] == "torch" and hasattr(a, "device"):
+    if _device.package(a) == "torch":
         if a.device.type not in _device.DEVICES:
             where = "on a CUDA device or on the CPU (use .cpu())"
             raise TypeError(f"{name}: got a torch tensor on {a.device}; allowed: tensors {where}")
@@ -334,6 +329,8 @@ def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -
         view = _device.View.of(out)
         if view.shape != shape or view.dtype != dtype or _overlaps_itself(view.at):
             raise ValueError(f"{name}: got {view.dtype} of shape {view.shape}; allowed: {dtype} of shape {shape}")
+        if not view.at.flags.writeable:
+            raise ValueError(f"{name}: got read-only memory; allowed: a writable array")
         return view
     array = out if isinstance(out, np.ndarray) else np.asarray(out.detach() if hasattr(out, "detach") else out)
     if array.shape != shape or array.dtype != dtype:
@@ -343,9 +340,15 @@ def output_array(out: Any, name: str, shape: tuple[int, ...], dtype: np.dtype) -
     return array
 
 
+def on_host(a: Any) -> Any:
+    """`a`, a constant as long as the batch, copied from a device where it is on one."""
+    a = a.detach() if hasattr(a, "detach") else a
+    return _device.on_host(a) if _device.is_on_device(a) else a
+
+
 def check_weights(weights: Any, n: int, chunk: bool = False) -> np.ndarray:
     """Sample weights: float64, (n,), not negative, not all zero unless they are those of a chunk."""
-    w = vector(_device.View.of(weights).get() if _device.is_on_device(weights) else weights, "weights", n)
+    w = vector(on_host(weights), "weights", n)
     if w.min() < 0:
         raise ValueError(f"weights: got {w.min():g} at [{int(w.argmin())}]; allowed: numbers >= 0")
     if w.max() == 0 and not chunk:
@@ -355,7 +358,7 @@ def check_weights(weights: Any, n: int, chunk: bool = False) -> np.ndarray:
 
 def check_labels(labels: Any, name: str, n: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) class numbers 0 .. C-1 and (C,) counts. A class seen once is a ValueError."""
-    y = np.asarray(labels.detach() if hasattr(labels, "detach") else labels)
+    y = np.asarray(on_host(labels))
     if y.ndim != 1 or y.shape[0] != n:
         raise ValueError(f"{name}: got shape {y.shape}; allowed: ({n},), one label for each row of phi")
     if y.dtype.kind not in "iubUSO":

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from .. import _device
 from .._arguments import check_integer, check_number
 from ..operators import Operator
 from ._base import Batch, Result, RowTerms, check_count, finite_loss, overflow
-from ._kernels import KERNEL_OPTIONS, centred, column_means, combined, kernel_operator
+from ._kernels import KERNEL_OPTIONS, centred, column_means, combined, kernel_operator, written
 from ._moments import Moments, of_batch
 from ._svme import covariance_terms
 
@@ -93,19 +93,18 @@ def chain(
     eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
     inputs = {"phi": phi, "phi_0": phi_0} | ({} if psi is None else {"psi": psi})
     batch = Batch(inputs, grad=grad, out=out)
-    batch.require_cpu()
     n, d = batch.arrays["phi"].shape
     check_count(n, ddof + 1, f"N - {ddof} divides")
-    absorbed, closing = _operators(links, psi is None, n, batch.dtype)
+    absorbed, closing = _operators(links, psi is None, batch)
     means = {name: column_means(array) for name, array in batch.arrays.items()}
     if not all(np.isfinite(mean).all() for mean in means.values()):
         batch.check_finite()
         raise overflow("mean", batch)
 
     B = centred(batch.arrays["phi"], means["phi_0"])
+    averaged = RowTerms(phi=(1.0 / n, 0.0, 0.0))
     for G in absorbed:
-        B = G.rmatmat(B)
-        B /= n
+        B = combined(averaged, G.rmatmat(B))
     Y = centred(batch.arrays["psi"], means["psi"]) if closing is None else closing.matmat(B)
     acc = _moments(batch, B, Y)
     rows, norm = n - ddof, 1.0 + alpha + beta
@@ -127,17 +126,16 @@ def chain(
         terms = RowTerms(P=P, constant=constant, phi=(f, 0.0, 0.0), psi=(-f if closing is None else -f / n, 0.0, 0.0))
         D = combined(terms, B, Y)
         for G in reversed(absorbed):
-            D = G.matmat(D)
-            D /= n
-        _write(batch, "phi", D)
-        _write(batch, "phi_0", -column_means(D))
+            D = combined(averaged, G.matmat(D))
+        _write(batch, "phi", RowTerms(phi=(1.0, 0.0, 0.0)), D)
+        _write(batch, "phi_0", RowTerms(constant=-column_means(D)), D)
     if closing is None and batch.outs["psi"] is not None:
         terms = RowTerms(phi=(-f, 0.0, 0.0), psi=(f, 0.0, 0.0))
-        _write(batch, "psi", combined(terms, B, Y, (m, acc.mean_psi)))
+        _write(batch, "psi", terms, B, Y, (m, acc.mean_psi))
     return batch.result(loss, {"data": data, "std": std, "cov": cov})
 
 
-def _operators(links: Any, closes: bool, n: int, dtype: np.dtype) -> tuple[list[Operator], Operator | None]:
+def _operators(links: Any, closes: bool, batch: Batch) -> tuple[list[Operator], Operator | None]:
     """The links that B goes through, and the one that closes the chain, if one does."""
     if not isinstance(links, (list, tuple)):
         raise TypeError(f"links: got {type(links).__name__}; allowed: a list of (options, x_0, x)")
@@ -157,25 +155,22 @@ def _operators(links: Any, closes: bool, n: int, dtype: np.dtype) -> tuple[list[
                 f"links[{j}]: got the polynomial kernel at the end; allowed: rbf, laplacian, cosine (its values exceed "
                 "1, so the loss would be unbounded below)"
             )
-        G = kernel_operator(link[1], None if last else link[2], link[0], dtype)
-        if G.shape != (n, n):
-            raise ValueError(f"links[{j}]: got {G.shape[0]} x {G.shape[1]} points; allowed: {n} each, as phi has rows")
+        G = kernel_operator(link[1], None if last else link[2], link[0], batch.dtype)
+        if G.shape != (batch.n, batch.n):
+            points = f"{G.shape[0]} x {G.shape[1]} points"
+            raise ValueError(f"links[{j}]: got {points}; allowed: {batch.n} each, as phi has rows")
+        _device.one_device({G.device, batch.device}, f"phi, links[{j}]")
         made.append(G)
     return (made[:-1], made[-1]) if closes else (made, None)
 
 
-def _moments(batch: Batch, B: np.ndarray, Y: np.ndarray) -> Moments:
+def _moments(batch: Batch, B: Any, Y: Any) -> Moments:
     pair = batch.part(slice(None))
     pair.arrays = {"phi": B, "psi": Y}
     return of_batch(pair, "svme")
 
 
-def _write(batch: Batch, name: str, rows: np.ndarray) -> None:
+def _write(batch: Batch, name: str, terms: RowTerms, b: Any, c: Any = None, means=(None, None)) -> None:
     out = batch.outs[name]
-    if out is None:
-        return
-    with np.errstate(invalid="ignore"):
-        out[...] = rows
-        total = float(np.sum(out, dtype=np.float64))
-    if not math.isfinite(total):
+    if out is not None and not written(out, terms, b, c, means):
         raise overflow("gradient", batch)

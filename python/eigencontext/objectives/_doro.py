@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .._arguments import check_choice, check_number, vector
+from ._base import on_host
 
 __all__ = ["doro_weights"]
 
@@ -56,7 +57,7 @@ def doro_weights(losses: Any, *, alpha: float, eps: float = 0.0, divergence: str
     >>> ec.objectives.doro_weights([1.0, 4.0, 2.0, 100.0], alpha=0.34, eps=0.25, divergence="cvar")
     array([0., 1., 0., 0.])
     """
-    values = vector(losses, "losses")
+    values = vector(on_host(losses), "losses")
     alpha = check_number(alpha, "alpha", 0.0, 1.0, open_low=True)
     eps = check_number(eps, "eps", 0.0, 1.0, open_high=True)
     check_choice(divergence, "divergence", ("cvar", "chi2"))

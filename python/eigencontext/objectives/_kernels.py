@@ -12,7 +12,7 @@ import scipy.sparse
 from .. import _device
 from .._arguments import check_choice, check_flag, check_number, real_array
 from ..operators import KERNELS, Operator, as_operator, kernel_arguments, origin, pairwise
-from ._base import RowTerms, check_labels, device_of, empty_like, placed
+from ._base import RowTerms, check_labels, device_of, empty_like, on_host, placed
 
 KERNEL_OPTIONS = ("kernel", "bandwidth", "degree", "coef0")
 _PIECE = 1 << 18  # rows of one call of the engine, which keeps a few vectors for every 512 of them
@@ -35,9 +35,16 @@ def column_means(A: Any) -> np.ndarray:
 def combined(terms: RowTerms, b: Any, c: Any = None, means=(None, None), weights: np.ndarray | None = None) -> Any:
     """The rows that `terms` makes of the rows of b and c (csrc/objectives/rows.hpp), as a new array."""
     out = empty_like(b)
-    c = b[:, :0] if c is None else c
-    engine_of(b).gradient_rows(b, c, *means, weights, None, True, vars(terms), {}, out, None, False)
+    written(out, terms, b, c, means, weights)
     return out
+
+
+def written(
+    out: Any, terms: RowTerms, b: Any, c: Any = None, means=(None, None), weights=None, accumulate: bool = False
+) -> bool:
+    """Writes them to `out`, or adds them there. Whether all that was written is finite."""
+    c = b[:, :0] if c is None else c
+    return engine_of(b).gradient_rows(b, c, *means, weights, None, True, vars(terms), {}, out, None, accumulate)
 
 
 def centred(A: Any, mean: np.ndarray) -> Any:
@@ -48,6 +55,27 @@ def centred(A: Any, mean: np.ndarray) -> Any:
 def scaled_rows(A: Any, w: np.ndarray) -> Any:
     """w_i times row i, as a new array."""
     return combined(RowTerms(phi=(0.0, 1.0, 0.0)), A, weights=w)
+
+
+def write_rows(A: Any, out: Any, accumulate: bool = False) -> bool:
+    """out = A, or out += A, row after row; `out` may have views. Whether all of it is finite."""
+    if out.ndim == 3:
+        views = range(out.shape[1])
+        return all([write_rows(A[j :: len(views)], out[:, j], accumulate) for j in views])
+    return written(out, RowTerms(phi=(1.0, 0.0, 0.0)), A, accumulate=accumulate)
+
+
+def matrix_of_views(views: _device.View) -> _device.View:
+    """The rows (N r, d) of all views (N, r, d): where they are if they follow each other evenly, else a copy."""
+    n, r, d = views.shape
+    by_input, by_view, by_column = views.at.strides
+    if by_input == r * by_view:
+        at = np.lib.stride_tricks.as_strided(views.at, (n * r, d), (by_view, by_column))
+        return _device.View(at, views.owner, views.stream)
+    rows = _device.View.zeros((n * r, d), views.dtype)
+    for j in range(r):
+        write_rows(views[:, j], rows[j::r])
+    return rows
 
 
 def weighted_sum(A: Any, B: Any, w: np.ndarray) -> float:
@@ -172,19 +200,24 @@ class LabelKernel:
 class TeacherKernel:
     """k = 1 + F F^T, F the functions mu_i of a teacher's embedding times r_i (centred; THEORY 2)."""
 
-    def __init__(self, Z: np.ndarray, threshold: float | None, relative: bool, dtype: np.dtype, device: str):
+    def __init__(self, Z: Any, threshold: float | None, relative: bool, dtype: np.dtype):
         n = Z.shape[0]
-        Z = np.asarray(Z, np.float64)
-        U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
-        kept = s > np.finfo(Z.dtype).eps * max(Z.shape) * s[0]
-        if not kept.any():
-            raise ValueError("teacher: got rows that are all equal; allowed: an embedding that varies")
-        relative_s = s / s[0]
-        r = relative_s if threshold is None else ((relative_s if relative else s) >= threshold).astype(np.float64)
-        kept &= r > 0
-        if not kept.any():
-            raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
-        self.F = placed(np.ascontiguousarray(U[:, kept] * (math.sqrt(n) * r[kept]), dtype), device)
+        if device_of(Z) == "cpu":
+            Z = np.asarray(Z, np.float64)
+            U, s, _ = np.linalg.svd(Z - Z.mean(axis=0), full_matrices=False)
+            r = _teacher_weights(s, np.finfo(np.float64).eps * max(Z.shape), threshold, relative)
+            self.F = np.ascontiguousarray(U[:, r > 0] * (math.sqrt(n) * r[r > 0]), dtype)
+            return
+        # There by the Gram matrix, in float64: what it loses, directions below 1e-7 S_1, has no weight in the kernel.
+        moments = engine_of(Z).moments(Z, None, None, 1)
+        if not np.isfinite(moments["pp"]).all():
+            _device.check_finite(Z, "teacher")
+            raise OverflowError("teacher: got an embedding whose squares do not fit float64")
+        squares, V = np.linalg.eigh(moments["pp"])
+        s = np.sqrt(np.maximum(squares[::-1], 0.0))
+        r = _teacher_weights(s, math.sqrt(np.finfo(np.float64).eps * max(Z.shape)), threshold, relative)
+        P = V[:, ::-1] * (math.sqrt(n) * np.divide(r, s, out=np.zeros_like(s), where=r > 0))
+        self.F = combined(RowTerms(P=np.ascontiguousarray(P)), Z, means=(moments["mean_phi"], None)).astype(dtype)
 
     def times(self, B: Any) -> Any:
         """For centred B, which the constant does not see."""
@@ -198,6 +231,19 @@ class TeacherKernel:
     def diagonal(self) -> np.ndarray:
         F = _device.on_host(self.F)
         return 1.0 + np.einsum("ij,ij->i", F, F, dtype=np.float64)
+
+
+def _teacher_weights(s: np.ndarray, least: float, threshold: float | None, relative: bool) -> np.ndarray:
+    """r_i of the singular values s (descending); 0 where they are at most `least` of the first, which is rounding."""
+    kept = s > least * s[0]
+    if not kept.any():
+        raise ValueError("teacher: got rows that are all equal; allowed: an embedding that varies")
+    relative_s = s / s[0]
+    r = relative_s if threshold is None else ((relative_s if relative else s) >= threshold).astype(np.float64)
+    r = np.where(kept, r, 0.0)
+    if not r.any():
+        raise ValueError(f"threshold: got {threshold:g}; allowed: at most {1.0 if relative else s[0]:g}")
+    return r
 
 
 def dual_kernel(
@@ -227,11 +273,10 @@ def dual_kernel(
     check_flag(relative, "relative")
     if threshold is not None:
         threshold = check_number(threshold, "threshold", 0, open_low=True)
-    if _device.is_on_device(teacher):
-        teacher = _device.View.of(teacher).get()
-    Z = real_array(teacher, "teacher", 2)
+    there = device != "cpu" and _device.is_on_device(teacher)
+    Z = _device.array(teacher, "teacher", 2) if there else real_array(on_host(teacher), "teacher", 2)
     _agree(Z.shape[0], n, "teacher")
-    return TeacherKernel(Z, threshold, relative, dtype, device)
+    return TeacherKernel(placed(Z, device), threshold, relative, dtype)
 
 
 def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -240,7 +285,7 @@ def _classes(labels: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
         context, rows = labels
         if getattr(context, "kind", "labels") != "labels":
             raise TypeError(f"labels: got a context of kind {context.kind!r}; allowed: ec.contexts.labels(y)")
-        rows = np.asarray(rows)
+        rows = np.asarray(on_host(rows))
         if rows.shape != (n,):
             raise ValueError(f"labels: got row numbers of shape {rows.shape}; allowed: ({n},), one for each row of phi")
         return np.asarray(context.sample(rows)).reshape(-1), context.p_a

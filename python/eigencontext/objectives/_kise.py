@@ -53,7 +53,8 @@ class KISE:
     teacher : array (N, m), optional
         Another encoder's embeddings: k = 1 + sum_i r_i^2 mu_i mu_i^T over their principal functions, r_i = S_i/S_1.
     threshold, relative : float, bool
-        Of teacher: r_i = 1 where S_i (or S_i/S_1) is at least the threshold, else 0.
+        Of teacher: r_i = 1 where S_i (or S_i/S_1) is at least the threshold, else 0. (On a CUDA device S_i below about
+        1e-6 S_1 count as 0.)
     diagonal : bool
         False drops the terms i = j of K and divides by N - 1 in place of N.
     alpha, beta : float

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import _core, _device
+from .. import _device
 from .._arguments import check_choice, check_finite, check_number
 from ._base import Batch, Result, RowTerms, check_count, device_of, embedding, finite_loss, overflow
-from ._kernels import centred, column_means, combined, engine_of, weighted_sum
+from ._kernels import centred, column_means, combined, engine_of, matrix_of_views, scaled_rows, weighted_sum, write_rows
 
 __all__ = ["exponential_low_rank", "exponential_spectral_contrastive", "info_nce", "sigmoid"]
 
@@ -29,13 +29,15 @@ class _Side:
         self.n = len(source) * self.group
         self.mean: np.ndarray | None = None
         self.dtype: Any = None
+        #: on a device, where all rows are in reach
+        self.matrix: Any = matrix_of_views(source) if self.group > 1 and device_of(source) != "cpu" else None
 
     def rows(self, begin: int, end: int) -> np.ndarray:
         first, last = begin // self.group, -(-end // self.group)
-        piece = self.source[first:last]
+        piece: Any = self.source[first:last] if self.matrix is None else self.matrix[begin:end]
         if self.lazy:
             piece = read_rows(piece, f"{self.name}[{first}:{last}]", (min(last, len(self.source)) - first, *self.shape))
-        if self.group > 1:
+        if self.group > 1 and self.matrix is None:
             piece = piece.reshape(-1, self.width)[begin - first * self.group : end - first * self.group]
         if self.mean is not None:
             piece = centred(piece, self.mean)
@@ -184,20 +186,17 @@ def _dots(side: _Side, product: np.ndarray | None) -> float:
 
 
 def _finish(batch: Batch, name: str, product: np.ndarray | None, factor: float) -> None:
-    """Writes factor * product as the gradient of one input."""
+    """Writes factor * product, row after row, as the gradient of one input."""
     out = batch.outs[name]
     if out is None or product is None:
         return
     if batch.device != "cpu":
         scaled = combined(RowTerms(phi=(factor, 0.0, 0.0)), product).astype(batch.dtype)
-        copy = vars(RowTerms(phi=(1.0, 0.0, 0.0)))
-        if not batch.engine.gradient_rows(
-            scaled, scaled[:, :0], None, None, None, None, True, copy, {}, out, None, False
-        ):
+        if not write_rows(scaled, out):
             raise overflow("gradient", batch)
         return
     with np.errstate(over="ignore", invalid="ignore"):
-        np.multiply(product, factor, out=out, casting="same_kind")
+        np.multiply(product.reshape(out.shape), factor, out=out, casting="same_kind")
         total = float(np.sum(out, dtype=np.float64))
     if not math.isfinite(total):
         raise overflow("gradient", batch)
@@ -253,7 +252,7 @@ def info_nce(
     ValueError
         Shapes that do not agree, T <= 0, NaN or inf, weights that are negative or all zero.
     TypeError
-        Embeddings that are not floating point, or not on the CPU; an iterator, which can be read once.
+        Embeddings that are not floating point, or not all on one device; an iterator, which can be read once.
     OverflowError
         Scores or gradients that do not fit; the message names the scale of the embeddings.
 
@@ -389,7 +388,7 @@ class _Exponential:
 
     s: _Scores
     offsets: tuple[np.ndarray, np.ndarray] | tuple[None, None]
-    T: float
+    engine: Any
 
     @property
     def distance(self) -> bool:
@@ -404,7 +403,8 @@ class _Exponential:
             out, total = (_at(outs[0], i), _at(outs[1], j)), (_at(sums[0], i), _at(sums[1], j))
             if own:
                 out, total = (out[0], None), (total[0], None)
-            part = _core.exponential_products(*rows, *offsets, group, own, pair_factor, _at(weights, i), *out, *total)
+            arguments = (*rows, *offsets, group, own, pair_factor, _at(weights, i), *out, *total)
+            part = self.engine.exponential_products(*arguments)
             times = 2 if same and not own else 1
             pairs, others = pairs + times * part[0], others + times * part[1]
         return pairs, others
@@ -414,7 +414,7 @@ def _exponential(batch: Batch, phi: _Side, psi: _Side, form: str, T: float) -> _
     if form == "dot":
         s = _Scores(batch, phi, psi, 2.0 / T)
         _refuse_overflow(batch, s, T, own=psi is not phi)
-        return _Exponential(s, (None, None), T)
+        return _Exponential(s, (None, None), batch.engine)
     mean = np.zeros(psi.width)  # distances do not change, and their terms get small
     for _, rows in psi.pieces():
         mean += column_means(rows) * (rows.shape[0] / psi.n)
@@ -425,7 +425,7 @@ def _exponential(batch: Batch, phi: _Side, psi: _Side, form: str, T: float) -> _
     psi.centre(mean)
     offsets = (-2.0 / T * phi.squares(), -2.0 / T * psi.squares())
     s = _Scores(batch, phi, psi, 4.0 / T, -float(offsets[0].min()) - float(offsets[1].min()))
-    return _Exponential(s, offsets, T)
+    return _Exponential(s, offsets, batch.engine)
 
 
 def _refuse_overflow(batch: Batch, s: _Scores, T: float, own: bool) -> None:
@@ -433,7 +433,7 @@ def _refuse_overflow(batch: Batch, s: _Scores, T: float, own: bool) -> None:
     limit = math.log(float(np.finfo(batch.dtype).max)) / 2
     if s.bound / 2 <= limit:
         return
-    largest = max(_core.largest_score(*rows, own) for rows, _, _ in s.blocks()) / 2
+    largest = max(batch.engine.largest_score(*rows, own) for rows, _, _ in s.blocks()) / 2
     if largest > limit:
         enough = 1.001 * T * largest / limit  # also when rounded to the digits that are shown
         raise ValueError(
@@ -506,7 +506,6 @@ def exponential_low_rank(
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
     batch, (a, b) = slices_batch({"phi": phi, "psi": psi}, grad, out, weights)
-    batch.require_cpu()
     n = batch.n
     check_count(n, 2, "N - 1 divides")
     e = _exponential(batch, a, b, form, T)
@@ -528,7 +527,10 @@ def _finish_exponential(batch: Batch, name: str, side: _Side, product: np.ndarra
     """dot: factor G Psi; distance: -2 factor (diag(G 1) Phi - G Psi)."""
     if sums is not None:
         for at, rows in side.pieces():
-            product[at] -= sums[at, None].astype(rows.dtype) * rows
+            if device_of(rows) != "cpu":
+                write_rows(scaled_rows(rows, -sums[at]), product[at], accumulate=True)
+            else:
+                product[at] -= sums[at, None].astype(rows.dtype) * rows
         factor *= 2
     _finish(batch, name, product, factor)
 
@@ -582,12 +584,11 @@ def exponential_spectral_contrastive(
     T = check_number(_number(temperature), "temperature", 0.0, open_low=True)
     check_choice(form, "form", ("dot", "distance"))
     batch, (side,) = slices_batch({"views": views}, grad, out, weights, ndim=3)
-    batch.require_cpu()
-    n, r, d = batch.arrays["views"].shape
+    n, r, _ = batch.arrays["views"].shape
     check_views(n, r)
     e = _exponential(batch, side, side, form, T)
     target = batch.outs["views"]
-    product = None if target is None else np.zeros((n * r, d), e.s.dtype)
+    product = e.s.zeros(None, side, target is not None)
     sums = np.zeros(n * r) if target is not None and e.distance else None
     w = _sample_weights(batch)
     pairs = None if w is None else np.repeat(w, r)
@@ -595,12 +596,8 @@ def exponential_spectral_contrastive(
     terms = {"data": own / (n * r * (r - 1)), "pairs": others / (n * (n - 1) * r * r)}
     loss = -2 * terms["data"] + terms["pairs"]
     finite_loss(batch, loss)
-    if product is not None and target is not None:  # twice: each pair has both orders
-        flat_out = np.empty(product.shape, batch.dtype)
-        batch.outs["views"] = flat_out
+    if product is not None:  # twice: each pair has both orders
         _finish_exponential(batch, "views", side, product, sums, 4.0 / (n * (n - 1) * r * r) / T)
-        target[...] = flat_out.reshape(n, r, d)
-        batch.outs["views"] = target
     return batch.result(loss, terms)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import objectives
+from .. import _device, objectives
 from ._distributed import from_all_rows, from_moments
 
 __all__ = ["Loss"]
@@ -24,7 +24,9 @@ class Loss(torch.nn.Module):
 
     The gradients are computed with the value, for the inputs that require them, and scaled in the backward pass; there
     is no double backward. float32 and float64 tensors are read in place; half and bfloat16 are computed in float32 and
-    get gradients of their own dtype. Labels, kernel inputs, weights and the like are constants.
+    get gradients of their own dtype. Labels, kernel inputs, weights and the like are constants. Tensors on a CUDA
+    device are read there, on torch's current stream, and the value and gradients are there too; embeddings and kernel
+    inputs must then be on the same device (labels, weights and numbers may be anywhere).
 
     Parameters
     ----------
@@ -75,12 +77,13 @@ class Loss(torch.nn.Module):
         constants = {name: _constant(value, name) for name, value in constants.items() if value is not None}
         grad = [name for name, tensor in tensors.items() if tensor.requires_grad and torch.is_grad_enabled()]
         wide = {name: _wide(tensor.detach()) for name, tensor in tensors.items()}
+        rows = max(wide.values(), key=lambda tensor: tensor.ndim)
         double = any(tensor.dtype == torch.float64 for tensor in wide.values() if tensor.ndim)
 
         def compute() -> tuple[Tensor, list[Tensor | None]]:
             loss, self.terms, found = self._evaluate(objective, wide, constants, grad)
-            grads = [torch.as_tensor(found[name], dtype=wide[name].dtype) if name in grad else None for name in wide]
-            return torch.tensor(loss, dtype=torch.float64 if double else torch.float32), grads
+            grads = [_like(tensor, found[name]) if name in grad else None for name, tensor in wide.items()]
+            return rows.new_tensor(loss, dtype=torch.float64 if double else torch.float32), grads
 
         return _Value.apply(compute, *tensors.values()) if grad else compute()[0]
 
@@ -114,7 +117,7 @@ class _Value(torch.autograd.Function):
             )
         # Scaled before they are narrowed: what a gradient scaler makes representable must not vanish.
         pairs = zip(ctx.saved_tensors, ctx.dtypes, strict=True)
-        return None, *(None if grad is None else (grad * scale).to(dtype) for grad, dtype in pairs)
+        return None, *(None if grad is None else (grad * scale.to(grad)).to(dtype) for grad, dtype in pairs)
 
 
 def check_options(
@@ -142,7 +145,7 @@ def _option_names(objective: Callable[..., Any]) -> list[str]:
 def _tensor(value: Any, name: str) -> Tensor:
     if not isinstance(value, Tensor):
         raise TypeError(f"{name}: got {type(value).__name__}; allowed: a torch tensor")
-    return _on_cpu(value, name)
+    return _placed(value, name)
 
 
 def _constant(value: Any, name: str) -> Any:
@@ -150,16 +153,20 @@ def _constant(value: Any, name: str) -> Any:
     if isinstance(value, Tensor):
         if value.requires_grad:
             raise ValueError(f"{name}: got a tensor that requires grad; allowed: constants (use .detach())")
-        return _on_cpu(value, name)
+        return _placed(value, name)
     return value
 
 
-def _on_cpu(tensor: Tensor, name: str) -> Tensor:
-    if tensor.device.type != "cpu":
-        raise TypeError(
-            f"{name}: got a tensor on {tensor.device}; allowed: the CPU (use .cpu(), through which gradients flow back)"
-        )
+def _placed(tensor: Tensor, name: str) -> Tensor:
+    if tensor.device.type not in _device.DEVICES:
+        allowed = "the CPU (use .cpu(), through which gradients flow back) or a CUDA device"
+        raise TypeError(f"{name}: got a tensor on {tensor.device}; allowed: {allowed}")
     return tensor
+
+
+def _like(tensor: Tensor, grad: Any) -> Tensor:
+    """The gradient of `tensor`: what an objective made of an array, or the float that it made of a number."""
+    return grad.to(tensor.dtype) if isinstance(grad, Tensor) else tensor.new_tensor(grad)
 
 
 def _wide(tensor: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from .. import objectives
+from .. import _device, objectives
 from ..objectives import Moments
+from ..objectives._base import on_host
 
 __all__ = ["from_all_rows", "from_moments"]
 
@@ -29,7 +30,7 @@ def from_moments(
     """Value, terms, and the gradients of this rank's rows times the number of ranks."""
     rows = list(inputs.values())
     if "targets" in constants:
-        rows.append(torch.as_tensor(constants["targets"]).to(rows[0].dtype))
+        rows.append(torch.as_tensor(constants["targets"]).to(rows[0]))
     weights = constants.get("weights")
     weights = None if weights is None else torch.as_tensor(weights)
     split = options.get("estimator") == "split"
@@ -90,18 +91,23 @@ def from_all_rows(
 ) -> Found:
     """The same where every row meets every other: each rank gathers all rows and computes the whole."""
     given = {**inputs, **constants}
-    rows = {name: np.asarray(value) for name, value in given.items() if np.ndim(value)}
+    rows = {name: np.asarray(on_host(value)) for name, value in given.items() if _device.axes_of(value)}
     numbers = {name: value for name, value in given.items() if name not in rows}
     ranks, rank = dist.get_world_size(group), dist.get_rank(group)
     every: list[Any] = [None] * ranks
     dist.all_gather_object(every, rows, group=group)
-    whole = {name: np.concatenate([part[name] for part in every]) for name in rows}
+    whole = {name: _beside(np.concatenate([part[name] for part in every]), given[name]) for name in rows}
     result = objective(**whole, **numbers, **options, grad=grad)
     grads = {}
     for name in grad:
         found = result.grads[name]
         if name in rows:  # numbers have the same gradient on every rank, which is its mean
             begin = sum(len(part[name]) for part in every[:rank])
-            found = torch.from_numpy(found[begin : begin + len(rows[name])] * ranks)
+            found = found[begin : begin + len(rows[name])] * ranks
         grads[name] = found
     return result.loss, result.terms, grads
+
+
+def _beside(array: np.ndarray, value: Any) -> Any:
+    """As a tensor where `value` is."""
+    return torch.from_numpy(array).to(value) if isinstance(value, Tensor) else array

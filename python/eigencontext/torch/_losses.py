@@ -40,7 +40,7 @@ class _PairLoss(Loss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value({"phi": phi, "psi": psi}, {})
 
@@ -54,7 +54,7 @@ class _WeightedPairLoss(Loss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value({"phi": phi, "psi": psi}, {"weights": weights})
 
@@ -272,7 +272,7 @@ class InfoNCELoss(Loss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value(*_with_numbers(phi, psi, temperature=_either(temperature, self.temperature)))
 
@@ -313,7 +313,7 @@ class SigmoidLoss(Loss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value(*_with_numbers(phi, psi, t=_either(t, self.t), b=_either(b, self.b)))
 
@@ -359,7 +359,7 @@ class SpectralContrastiveLoss(_ViewsLoss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value({"views": views}, {"weights": weights})
 
@@ -389,7 +389,7 @@ class ExponentialSpectralContrastiveLoss(_ViewsLoss):
         Raises
         ------
         TypeError
-            No tensors, or tensors that are not on the CPU. Otherwise as the function.
+            No tensors, or tensors on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value({"views": views}, {})
 
@@ -430,7 +430,7 @@ class KISELoss(Loss):
         Raises
         ------
         TypeError
-            No tensor, or one that is not on the CPU. Otherwise as the function.
+            No tensor, or one on a device other than the CPU or CUDA. Otherwise as the function.
         """
         if isinstance(labels, tuple) and len(labels) == 2:
             context, rows = labels
@@ -472,7 +472,7 @@ class SupervisedMSELoss(Loss):
         Raises
         ------
         TypeError
-            No tensor, or one that is not on the CPU. Otherwise as the function.
+            No tensor, or one on a device other than the CPU or CUDA. Otherwise as the function.
         """
         return self._value({"phi": phi}, {"targets": targets, "labels": labels})
 
