@@ -4,7 +4,8 @@
 // cut into strips of rows and, where strips are few, the sum into groups of `depth`; both by shape alone. A chunk
 // (strip, group) walks over tiles of B that fit L1, in the order in which memory is read best, and while a tile is
 // multiplied the next one is fetched: that is what hides the memory, which alone takes half to all of the time at 16
-// columns. The fused product reads some whole rows of A from memory, multiplies them by X, and uses them again from L2.
+// columns. The fused product reads some whole rows of A from memory, multiplies them by X, and uses them again from L2,
+// fetching the beginning of the next rows meanwhile: otherwise memory would wait for the second half of each tile.
 //
 // Error: at most `tile depth` (256; along columns 32) products are summed in registers, those sums in T while a chain
 // is shorter than max_chain, and everything above in float64. So an entry is off by at most (depth + max_chain / depth
@@ -276,8 +277,10 @@ struct TileProduct {
   Index tile_rows() const { return along_rows ? 24 : 384 / item; }
   Index tile_depth() const { return along_rows ? 1024 / item : 32; }
 
-  // Row x_row of X belongs to column 0 of B, row out_row of out to row 0.
-  void add(const MatrixView<const T>& B, Packed<T> X, Index x_row, Packed<T> out, Index out_row) const {
+  // Row x_row of X belongs to column 0 of B, row out_row of out to row 0. The first `early` elements of each line are
+  // used for the last time: those `distance` further on are fetched with them, instead of the tile that follows.
+  void add(const MatrixView<const T>& B, Packed<T> X, Index x_row, Packed<T> out, Index out_row, Index early = 0,
+           Index distance = 0) const {
     Scratch<T> buffer;
     const Index length = along_rows ? B.cols : B.rows, lines = along_rows ? B.rows : B.cols;
     const Index piece = along_rows ? tile_depth() : tile_rows(), bundle = along_rows ? tile_rows() : tile_depth();
@@ -287,7 +290,7 @@ struct TileProduct {
         const Index i = along_rows ? line : at, k = along_rows ? at : line;
         const auto view = part(B, i, std::min(tile_rows(), B.rows - i), k, std::min(tile_depth(), B.cols - k));
         const Tile<T> tile = direct ? Tile<T>{view.data, stride} : copy_tile(view, along_rows, buffer);
-        const Index ahead = at + piece < length ? piece : bundle * stride - at;
+        const Index ahead = at < early ? distance : at + piece < length ? piece : bundle * stride - at;
         for (Index p = 0; p < panels.count(); ++p)
           panels.kernel(p, along_rows)(view.rows, view.cols, tile.data, tile.stride, X.at(panels, p, x_row + k),
                                        out.at(panels, p, out_row + i), direct ? ahead : 0);
@@ -389,6 +392,7 @@ struct FusedProduct {
 
   void run(Index begin, Index end, Packed<T> Z) const {
     const Index copies = product.out_copies();
+    const Index early = product.along_rows ? A.cols / 8 : 0;  // more than this would leave L2 before its turn
     Scratch<T> buffer, inner(Packed<T>::size(panels, tile_rows, copies));
     for (Index i = begin; i < end; i += tile_rows) {
       check_stop();
@@ -398,7 +402,7 @@ struct FusedProduct {
       std::fill_n(inner.data(), Packed<T>::size(panels, rows, copies), T(0));
       product.add(tile, X, 0, Y, 0);
       if (w || copies > 1) scale_packed(panels, w ? w + i : nullptr, Y, rows);
-      product.transposed().add(tile.transposed(), Y, 0, Z, 0);
+      product.transposed().add(tile.transposed(), Y, 0, Z, 0, early, tile_rows * A.row_stride);
     }
   }
 };
@@ -425,7 +429,7 @@ void fused(MatrixView<const T> A, const double* w, Block<const T> X, Block<T> Z)
   Scratch<T> packed(x_size);
   const Packed<T> Xp{packed.data(), A.cols, work.x_copies()};
   pack(panels, X, Xp);
-  const Index tile_rows = work.along_rows ? 24 : 48;  // along columns, whole lines
+  const Index tile_rows = work.along_rows ? 32 : 48;  // along columns, whole lines
 
   // Rounds of `fused_groups` chunks; a chunk is at most max_chain rows and at most 2^31 operations long.
   const Index affordable = (Index{1} << 31) / (4 * A.cols * panels.width());
