@@ -9,6 +9,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from torch.autograd import forward_ad  # noqa: E402
+
 import eigencontext as ec  # noqa: E402
 from eigencontext import _core  # noqa: E402
 
@@ -123,6 +125,26 @@ def test_no_double_backward():
     for value in (ec.torch.SVMELoss()(phi, psi), ec.torch.SigmoidLoss()(phi, psi)):
         with pytest.raises(RuntimeError, match="create_graph=True; allowed: first derivatives"):
             torch.autograd.grad(value, phi, create_graph=True)
+
+
+def test_no_forward_mode():
+    """A tangent must not be dropped in silence."""
+    phi, psi = pair()
+    with forward_ad.dual_level(), pytest.raises(RuntimeError, match="jvp|forward mode"):
+        ec.torch.SVMELoss()(forward_ad.make_dual(phi, torch.ones_like(phi)), psi)
+
+
+def test_overflow_of_the_value():
+    """A value beyond float32 whose gradient float32 holds: an error, not inf; in float64 it is there."""
+    phi, psi = pair(dtype=torch.float32)
+    phi.mul_(1e20).requires_grad_()
+    loss = ec.torch.SVMELoss(alpha=0.0, beta=0.0)
+    for values in (phi, phi.detach()):
+        with pytest.raises(
+            OverflowError, match=r"loss: does not fit float32 at the scale .*max \|phi\| = \d\.\d+e\+20"
+        ):
+            loss(values, psi)
+    assert loss(phi.double(), psi.double()) > 1e39
 
 
 def test_numbers_may_be_parameters():

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from .. import _device, objectives
-from ._distributed import from_all_rows, from_moments
+from ._distributed import from_all_rows, from_moments, overflow
 
 __all__ = ["Loss"]
 
@@ -82,10 +82,12 @@ class Loss(torch.nn.Module):
 
         def compute() -> tuple[Tensor, list[Tensor | None]]:
             loss, self.terms, found = self._evaluate(objective, wide, constants, grad)
+            if not double and abs(loss) > torch.finfo(torch.float32).max:
+                raise overflow("float32", wide)
             grads = [_like(tensor, found[name]) if name in grad else None for name, tensor in wide.items()]
             return rows.new_tensor(loss, dtype=torch.float64 if double else torch.float32), grads
 
-        return _Value.apply(compute, *tensors.values()) if grad else compute()[0]
+        return _Value.apply(compute, *tensors.values())  # without gradients too: it refuses tangents (forward mode)
 
     def _evaluate(
         self, objective: Any, inputs: dict[str, Tensor], constants: dict[str, Any], grad: list[str]

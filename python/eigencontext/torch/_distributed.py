@@ -14,7 +14,7 @@ from .. import _device, objectives
 from ..objectives import Moments
 from ..objectives._base import on_host
 
-__all__ = ["from_all_rows", "from_moments"]
+__all__ = ["from_all_rows", "from_moments", "overflow"]
 
 Found = tuple[float, dict[str, float], dict[str, Any]]
 
@@ -40,7 +40,7 @@ def from_moments(
     accs = [_full_moments(name, chunk, w, options, group) for chunk, w in chunks]
     full = getattr(objectives, name).from_moments(accs if split else accs[0], **options)
     if not math.isfinite(full.loss):
-        raise OverflowError("loss: does not fit float64 at the scale of the embeddings")
+        raise overflow("float64", inputs)
     grads: dict[str, Any] = {}
     if name == "spectral_contrastive":
         grads = {"views": full.grad(*rows, weights=weights)} if grad else {}
@@ -50,6 +50,12 @@ def from_moments(
         grads = {key: _joined([part[i] for part in found]) for i, key in enumerate(inputs) if key in grad}
     ranks = dist.get_world_size(group)
     return full.loss, full.terms, {key: array.mul_(ranks) for key, array in grads.items()}
+
+
+def overflow(dtype: str, inputs: dict[str, Tensor]) -> OverflowError:
+    """The error for a value that does not fit; names the scale of the embeddings."""
+    scale = ", ".join(f"max |{name}| = {float(values.abs().max()):.3g}" for name, values in inputs.items())
+    return OverflowError(f"loss: does not fit {dtype} at the scale of the embeddings ({scale})")
 
 
 def _full_moments(name: str, rows: list[Tensor], weights: Any, options: dict[str, Any], group: Any) -> Moments:
