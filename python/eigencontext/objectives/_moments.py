@@ -33,6 +33,9 @@ _NEEDS: dict[str, tuple[int, str]] = {
     "spectral_contrastive": (_PP, "views"),
 }
 _PIECE = 1 << 18  # rows of one call of the engine, which keeps a few vectors for every 512 of them
+#: whose covariances are inverted, which multiplies rounding by their condition number: float32 sums do not suffice
+_INVERTED = ("correlation", "supervised_mse")
+_WIDENED = 1 << 13  # rows that are copied in float64 for these
 _FORMAT = 1
 _MAGIC = b"eigencontext moments\n"
 
@@ -67,8 +70,9 @@ class Moments:
     Notes
     -----
     Cost: N d^2 flops a symmetric moment, 2 N d^2 a cross moment. Memory: at most 16 sets of moments, 8 d^2 bytes each,
-    while `update` runs. Sums within 512 rows are in the precision of the data, about those rows' own mean; everything
-    above is float64, merged by the pairwise update of Chan, Golub and LeVeque (1979).
+    while `update` runs. Sums within 512 rows are in the precision of the data (in float64 where the objective inverts
+    them: correlation, supervised_mse), about those rows' own mean; everything above is float64, merged by the pairwise
+    update of Chan, Golub and LeVeque (1979).
 
     Examples
     --------
@@ -164,9 +168,14 @@ class Moments:
         views = views if isinstance(views, int) else (views[0] if views else 1)
         if self.n and self.views != views:
             raise ValueError(f"psi: got {views} views or contexts; allowed: {self.views}, as the chunks before had")
-        for begin in range(0, batch.n, _PIECE):
-            rows = slice(begin, begin + _PIECE)
+        # (A device's sums are float64 throughout.)
+        widen = self.objective in _INVERTED and all(isinstance(array, np.ndarray) for array in batch.arrays.values())
+        step = _WIDENED if widen else _PIECE
+        for begin in range(0, batch.n, step):
+            rows = slice(begin, begin + step)
             pieces = {name: array[rows] for name, array in batch.arrays.items()}
+            if widen:
+                pieces = {name: piece.astype(np.float64, copy=False) for name, piece in pieces.items()}
             weights = None if batch.weights is None else batch.weights[rows]
             for part in self._parts(batch.engine, pieces, weights):
                 self._merge(part)
