@@ -6,7 +6,6 @@ from scipy.special import expit, logsumexp
 
 import eigencontext as ec
 from eigencontext import objectives
-from eigencontext.objectives import _pairwise
 
 DTYPES = [np.float32, np.float64]
 
@@ -360,11 +359,9 @@ def test_rows_that_are_read_by_slices(name, options):
             np.testing.assert_allclose(result.grads[side], grad, rtol=0, atol=1e-11 * np.abs(grad).max())
 
 
-def test_a_quarter_in_memory(tmp_path, monkeypatch):
-    """N = 4096 from a memory map and by slices of a quarter, gradients to memory maps; elsewhere 4096 are one slice."""
-    monkeypatch.setattr(_pairwise, "_BLOCK", 1024)
-    monkeypatch.setattr(_pairwise._Side.pieces, "__defaults__", (1024,))
-    phi, psi = batch(4096, 4, np.float32)
+def test_a_quarter_in_memory(tmp_path):
+    """N = 16384 from a memory map and by slices of a quarter, gradients to memory maps."""
+    phi, psi = batch(16384, 4, np.float32)
     expected = objectives.info_nce(phi, psi)
     files = [np.lib.format.open_memmap(tmp_path / f"{i}.npy", "w+", np.float32, phi.shape) for i in range(4)]
     files[0][:], files[1][:] = phi, psi
@@ -372,7 +369,7 @@ def test_a_quarter_in_memory(tmp_path, monkeypatch):
     assert mapped.loss == expected.loss and np.array_equal(files[2], expected.grad_phi)
     a, b = Sliced(files[0]), Sliced(files[1])
     sliced = objectives.info_nce(a, b, out=(files[2], files[3]))
-    assert max(a.longest, b.longest) <= 1024
+    assert max(a.longest, b.longest) <= 4096
     np.testing.assert_allclose(sliced.loss, expected.loss, rtol=1e-6)
     for given, grad in [(files[2], expected.grad_phi), (files[3], expected.grad_psi)]:
         assert np.abs(given - grad).max() <= 1e-5 * np.abs(grad).max()
