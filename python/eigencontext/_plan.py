@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _device
 from ._arguments import available_memory, check_choice, check_integer, check_memory, check_number
-from .operators import Operator, as_operator, tile_bytes
+from .operators import Operator, as_operator, tile_bytes, transposed_copy_bytes
 
 SvdMethod = Literal["auto", "krylov", "subspace", "gram", "full", "rpcholesky"]
 EighMethod = Literal["auto", "krylov", "subspace", "full", "rpcholesky"]
@@ -147,8 +147,17 @@ def operator_within(a, max_memory, argument: str = "a", **options) -> tuple[Oper
     op = as_operator(a, argument, None if max_memory is None else max(1, max_memory // 2), **options)
     if isinstance(a, Operator) or op._recipe[0] != "csr":
         return op, 0
-    indptr, indices, data, shape, copied, _ = op._recipe[1]
-    return op, (indices.nbytes + data.nbytes + (max(shape[1], len(data) // 16) + 1) * indptr.itemsize) if copied else 0
+    *arrays, copied, _ = op._recipe[1]
+    return op, transposed_copy_bytes(*arrays) if copied else 0
+
+
+def _sufficient(op: Operator, needed: int, reserved: int) -> int:
+    """The `max_memory` that leaves `needed` bytes: a sparse matrix takes its transposed copy out of it first."""
+    if reserved or op._recipe[0] != "csr":
+        return needed + reserved
+    *arrays, copied, symmetric = op._recipe[1]
+    copy = 0 if copied or symmetric else transposed_copy_bytes(*arrays)
+    return needed + (copy if copy <= needed // 2 else 0)
 
 
 def is_rpcholesky(method) -> bool:
@@ -222,8 +231,8 @@ def _choose(
     scratch = int(op.cost(_default_block(op, k) if asked_block is None else asked_block)["workspace"])
     scratch += 3 * k * itemsize * m if n < m and not symmetric else 0
     block, basis, memory_bound = _basis(
-        op, k, small, n + m, itemsize, asked_block, asked_basis, limit - scratch, max_memory, method, spare, symmetric,
-        bool(given),
+        op, k, small, n + m, itemsize, asked_block, asked_basis, limit, scratch, max_memory, reserved, method, spare,
+        symmetric, bool(given),
     )  # fmt: skip
     # in float64: the matrix, LAPACK's copy of it, then U and V, or for eigenvalues nothing more; its workspace
     full_bytes = itemsize * (n + m) * 64 + (16 if symmetric else 24) * n * m + (24 if symmetric else 48) * small * small
@@ -287,10 +296,15 @@ def _choose(
         reason += f"; the basis is held to {basis} vectors by max_memory"
 
     memory = {"full": full_bytes, "gram": gram_bytes}.get(method, krylov_bytes)
-    if max_memory is not None and memory > limit and method in ("full", "gram"):
+    if method == "subspace":
+        block = min(k + 10 if asked_block is None else max(asked_block, k), small)
+        basis = block
+        wide = min(small, _beside(block, symmetric))  # the verification's columns too
+        memory = scratch + itemsize * (n + m) * wide + 24 * wide * wide
+    if max_memory is not None and memory > limit and method != "krylov":
         raise ValueError(
-            f"max_memory: got {max_memory} bytes; allowed: at least {memory + reserved} for method={method!r} and "
-            f"shape {op.shape}"
+            f"max_memory: got {max_memory} bytes; allowed: at least {_sufficient(op, memory, reserved)} for "
+            f"method={method!r} and shape {op.shape}"
         )
     if method in ("full", "gram"):
         passes = identities if method == "full" else 2 * identities
@@ -299,12 +313,6 @@ def _choose(
             squared=False, fused=False, passes=passes, flops=full_flops if method == "full" else gram_flops,
             bytes=passes * float(op.cost(1)["bytes"]), memory=memory,
         )  # fmt: skip
-    if method == "subspace":
-        block = k + 10 if asked_block is None else max(asked_block, k)
-        block = min(block, small)
-        basis = block
-        wide = min(small, _beside(block, symmetric))  # the verification's columns too
-        memory = scratch + itemsize * (n + m) * wide + 24 * wide * wide
     return Plan(
         shape=op.shape, dtype=op.dtype.name, k=k, tol=tol, method=method, reason=reason, block_size=block, basis=basis,
         squared=squared, fused=fused, passes=passes if fused else 2 * passes, flops=krylov_flops,
@@ -358,8 +366,11 @@ def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_
     )  # fmt: skip
 
 
-def _basis(op, k, small, rows, itemsize, asked_block, asked_basis, limit, max_memory, method, spare, symmetric, given):
-    """Block size and largest basis: k + 3 blocks at least, all of it within the memory limit."""
+def _basis(
+    op, k, small, rows, itemsize, asked_block, asked_basis, limit, scratch, max_memory, reserved, method, spare,
+    symmetric, given,
+):  # fmt: skip
+    """Block size and largest basis: k + 3 blocks at least, all of it and `scratch` within the memory limit."""
     block = asked_block if asked_block is not None else _default_block(op, k)
     while asked_block is None and block > 1 and _room(k, block, symmetric) > small and (given or method == "krylov"):
         block -= 1
@@ -371,21 +382,27 @@ def _basis(op, k, small, rows, itemsize, asked_block, asked_basis, limit, max_me
     basis = asked_basis if asked_basis is not None else 2 * k + 10 * block + spare
     basis = max(k + 3 * block, min(basis, small - _room(0, block, symmetric) + 3 * block))
     column = itemsize * rows
-    affordable = int(limit // column) - _beside(block, symmetric)
-    if basis <= affordable or basis < k + 3 * block:
+
+    def needed(basis: int) -> int:
+        return column * (basis + _beside(block, symmetric)) + 24 * basis * basis + scratch
+
+    def affordable() -> int:  # the largest basis with needed(basis) <= limit
+        left = max(0, limit - needed(0))
+        return (math.isqrt(column * column + 96 * left) - column) // 48
+
+    if needed(basis) <= limit or basis < k + 3 * block:
         return block, basis, False
-    while asked_block is None and block > 1 and affordable < k + 3 * block:
+    while asked_block is None and block > 1 and affordable() < k + 3 * block:
         block -= 1
-        affordable = int(limit // column) - _beside(block, symmetric)
+    most = max(affordable(), k + 3 * block)
     if max_memory is None:
-        return block, min(basis, max(affordable, k + 3 * block)), False
-    if affordable < k + 3 * block and method in ("auto", "krylov"):
-        least = (k + 3 * block + _beside(block, symmetric)) * column + max_memory - limit
+        return block, min(basis, most), False
+    if affordable() < most and method in ("auto", "krylov") and _room(k, block, symmetric) <= small:
         raise ValueError(
-            f"max_memory: got {max_memory} bytes; allowed: at least {least} for a basis of k + 3 blocks of "
-            f"{column} bytes a vector"
+            f"max_memory: got {max_memory} bytes; allowed: at least {_sufficient(op, needed(most), reserved)} for a "
+            f"basis of k + 3 blocks of {column} bytes a vector"
         )
-    return block, min(basis, max(affordable, k + 3 * block)), True
+    return block, min(basis, most), True
 
 
 def _default_block(op: Operator, k: int) -> int:

@@ -321,10 +321,14 @@ def sparse(C, argument: str = "C", *, symmetric: bool = False, max_memory=None, 
     default into a quarter of the memory available. Neither a symmetric matrix needs it nor a row of one entry each.
     """
     C = sparse_array(C, argument, dtype)
-    size = C.nnz * (C.data.itemsize + C.indices.itemsize) + (max(C.shape[1], C.nnz // 16) + 1) * C.indptr.itemsize
     limit = max_memory if max_memory is not None else available_memory() // 4
-    copy = not symmetric and size <= limit
+    copy = not symmetric and transposed_copy_bytes(C.indptr, C.indices, C.data, C.shape) <= limit
     return Operator("csr", (C.indptr, C.indices, C.data, C.shape, copy, symmetric), C.dtype)
+
+
+def transposed_copy_bytes(indptr, indices, data, shape) -> int:
+    """What the transposed copy of a CSR matrix takes at most: its bands have no fewer than 16 entries a row."""
+    return len(data) * (data.itemsize + indices.itemsize) + (max(shape[1], len(data) // 16) + 1) * indptr.itemsize
 
 
 def _sparse_on_device(C, argument: str, symmetric: bool) -> Operator:

@@ -149,3 +149,31 @@ def test_bad_input():
     ]:
         with pytest.raises(error, match=words):
             chain(*arguments, **options)
+
+
+class Sliced:
+    """Rows that come by slices only."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __len__(self):
+        return len(self.array)
+
+    def __getitem__(self, rows):
+        assert isinstance(rows, slice)
+        return self.array[rows]
+
+
+def test_rows_by_slices_and_rows_that_can_be_read_once():
+    x_0, x_1, _, phi, phi_0, psi = inputs(40, 3)
+    links = [(RBF, x_0, x_1)]
+    expected = chain(phi, phi_0, links, psi=psi)
+    result = chain(Sliced(phi), Sliced(phi_0), [(RBF, Sliced(x_0), Sliced(x_1))], psi=Sliced(psi))
+    assert result.loss == expected.loss
+    for name, gradient in expected.grads.items():
+        np.testing.assert_array_equal(result.grads[name], gradient)
+    with pytest.raises(TypeError, match="^phi: got a generator, which can be read once"):
+        chain((row for row in phi), phi_0, links, psi=psi)
+    with pytest.raises(TypeError, match=r"^links\[0\]\[2\]: got a generator, which can be read once"):
+        chain(phi, phi_0, [(RBF, x_0, (row for row in x_1))], psi=psi)

@@ -122,8 +122,13 @@ def test_slices(kernel):
         np.testing.assert_allclose(result.grad_phi, expected.grad_phi, rtol=0, atol=atol)
     with pytest.raises(TypeError, match="phi: got a generator, which can be read once"):
         kise((row for row in phi), X=X, **kernel)
-    with pytest.raises(ValueError, match="phi, X: got rows to be read by slices; allowed"):
-        kise(Sliced(phi), X=X, diagonal=False, **kernel)
+    few = slice(0, 300)
+    for options in ({"diagonal": False}, {"dual": "walk"}, {"weights": np.arange(1.0, 301.0)}):
+        options = {**kernel, **options}
+        expected = kise(phi[few], X=X[few], **options)
+        result = kise(Sliced(phi[few]), X=Sliced(X[few]), **options)
+        assert result.loss == expected.loss
+        np.testing.assert_array_equal(result.grad_phi, expected.grad_phi)
 
 
 PROGRAM = """

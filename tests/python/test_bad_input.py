@@ -1,5 +1,6 @@
 """Every error names the argument, says what came and what is allowed, before any long work."""
 
+import itertools
 import re
 
 import numpy as np
@@ -486,3 +487,26 @@ def test_labels_that_are_labels_do_not_warn(recwarn):
     for y in (np.arange(60), np.arange(300) % 30.0, np.arange(20.0), list("abc")):
         ec.contexts.labels(y)
     assert not recwarn.list
+
+
+MEMORY = {
+    "wide enough for nothing": np.ones((300, 260)),
+    "long": np.ones((2000, 900)),
+    "wide": np.ones((260, 300), np.float32),
+    "sparse, short": scipy.sparse.random(300, 250, 0.3, format="csr", rng=1),
+    "sparse, wide": scipy.sparse.random(2000, 3000, 0.2, format="csr", rng=1),
+    "kernel": ec.operators.kernel(np.random.default_rng(0).standard_normal((2000, 3))),
+}
+
+
+@pytest.mark.parametrize("method", ["auto", "krylov", "full", "gram", "subspace"])
+@pytest.mark.parametrize("name", MEMORY)
+def test_the_memory_that_a_message_asks_for_suffices(name, method):
+    """And a plan takes no more than it was given."""
+    for k, given in itertools.product((1, 50, 200, 250), (1000, 100_000, 1_000_000, 5_000_000)):
+        try:
+            assert ec.plan(MEMORY[name], k, method=method, max_memory=given).memory <= given
+        except ValueError as error:
+            if found := re.search(r"max_memory: got .*; allowed: at least (\d+) for", str(error)):
+                least = int(found[1])
+                assert given < least and ec.plan(MEMORY[name], k, method=method, max_memory=least).memory <= least

@@ -13,6 +13,7 @@ from ..operators import Operator
 from ._base import Batch, Result, RowTerms, check_count, finite_loss, overflow
 from ._kernels import KERNEL_OPTIONS, centred, column_means, combined, kernel_operator, written
 from ._moments import Moments, of_batch
+from ._pairwise import in_memory
 from ._svme import covariance_terms
 
 __all__ = ["chain"]
@@ -42,7 +43,8 @@ def chain(
     Parameters
     ----------
     phi, phi_0 : arrays (N, d)
-        Phi(x) and Phi(x_0). Where x is x_0 the same array is given twice, and its gradient is the sum of both.
+        Phi(x) and Phi(x_0). Where x is x_0 the same array is given twice, and its gradient is the sum of both. Objects
+        with len and slicing, here and below, are read whole, as what a link makes of them is as large.
     links : sequence of (options, x_0, x)
         The kernel links in order: a dict of kernel, bandwidth, degree and coef0 (`kise`), the N inputs x_0, and x, x_0
         moved by the samplers between this kernel and the next element that is a kernel or closes the chain. Without psi
@@ -92,7 +94,7 @@ def chain(
     alpha, beta = check_number(alpha, "alpha", 0.0), check_number(beta, "beta", 0.0)
     eps, ddof = check_number(eps, "eps", 0.0), check_integer(ddof, "ddof", 0)
     inputs = {"phi": phi, "phi_0": phi_0} | ({} if psi is None else {"psi": psi})
-    batch = Batch(inputs, grad=grad, out=out)
+    batch = Batch({name: in_memory(a, name) for name, a in inputs.items()}, grad=grad, out=out)
     n, d = batch.arrays["phi"].shape
     check_count(n, ddof + 1, f"N - {ddof} divides")
     absorbed, closing = _operators(links, psi is None, batch)
@@ -155,7 +157,8 @@ def _operators(links: Any, closes: bool, batch: Batch) -> tuple[list[Operator], 
                 f"links[{j}]: got the polynomial kernel at the end; allowed: rbf, laplacian, cosine (its values exceed "
                 "1, so the loss would be unbounded below)"
             )
-        G = kernel_operator(link[1], None if last else link[2], link[0], batch.dtype)
+        X, A = in_memory(link[1], f"links[{j}][1]"), None if last else in_memory(link[2], f"links[{j}][2]")
+        G = kernel_operator(X, A, link[0], batch.dtype)
         if G.shape != (batch.n, batch.n):
             points = f"{G.shape[0]} x {G.shape[1]} points"
             raise ValueError(f"links[{j}]: got {points}; allowed: {batch.n} each, as phi has rows")

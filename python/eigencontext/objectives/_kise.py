@@ -10,7 +10,7 @@ from .._arguments import check_choice, check_flag, check_integer, check_number
 from ._base import Batch, FullBatch, Result, RowTerms, check_count, device_of, finite_loss, overflow
 from ._kernels import centred, column_means, combined, dual_kernel, kernel_operator, scaled_rows, weighted_sum
 from ._moments import Moments, check_moments, of_batch
-from ._pairwise import check_reread, lazy, slices_batch
+from ._pairwise import check_reread, in_memory, lazy, slices_batch
 from ._svme import covariance_terms
 
 __all__ = ["kise"]
@@ -38,7 +38,8 @@ class KISE:
     ----------
     phi : array (N, d)
         Embeddings, float32 or float64 (float16 is computed in float32), any strides; used as given. N > ddof. An object
-        with len and slicing is read 1024 rows at a time, for a raw kernel of an array X or of another such object.
+        with len and slicing is read 1024 rows at a time, for a raw kernel of an array X or of another such object; with
+        the walk, weights or no diagonal, whole.
     X : array (N, p), optional
         The inputs, for a kernel; exactly one of X, labels and teacher is given.
     kernel, bandwidth, degree, coef0
@@ -135,12 +136,9 @@ class KISE:
         check_reread(X, "X")
         if lazy(phi) or lazy(X):
             others = (labels, teacher, weights)
-            if X is None or dual != "raw" or not diagonal or any(v is not None for v in others):
-                raise ValueError(
-                    "phi, X: got rows to be read by slices; allowed: with X, a raw kernel and its diagonal, without "
-                    "weights (labels and teacher: kise.from_moments)"
-                )
-            return sliced_kise(phi, X, options, (alpha, beta, eps, ddof), grad, out)
+            if X is not None and dual == "raw" and diagonal and all(v is None for v in others):
+                return sliced_kise(phi, X, options, (alpha, beta, eps, ddof), grad, out)
+            phi, X = in_memory(phi, "phi"), in_memory(X, "X")
         batch = Batch({"phi": phi}, weights=weights, grad=grad, out=out)
         check_count(batch.n, ddof + 1, f"N - {ddof} divides")
         check_count(batch.n, 1 if diagonal else 2, "N - 1 divides")

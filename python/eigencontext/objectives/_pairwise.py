@@ -92,6 +92,12 @@ def lazy(a: Any) -> bool:
     return hasattr(a, "__len__") and hasattr(a, "__getitem__")
 
 
+def in_memory(a: Any, name: str) -> Any:
+    """`a`, or the array of all its rows where they are to be read by slices."""
+    check_reread(a, name)
+    return np.asarray(a[0 : len(a)]) if lazy(a) else a
+
+
 def slices_batch(
     inputs: dict[str, Any], grad: Any, out: Any, weights: Any = None, ndim: int = 2
 ) -> tuple[Batch, tuple[_Side, ...]]:
