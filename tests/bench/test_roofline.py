@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,14 @@ def test_a_block_that_does_not_fit_into_the_cache_is_read_for_every_entry():
     assert small.l2 == large.l2
     assert small.bytes == 8e6 + 4e5 + 4 * 16 * (1e5 + 1e5)  # entries, offsets, the result and the block
     assert large.bytes == 8e6 + 4e5 + 4 * 16 * (1e5 + 1e6)  # the block is gathered: a row for each of 1e6 entries
+
+
+def test_the_cache_is_that_of_the_device():
+    small = replace(H100, cache=1e6)
+    for row, without in zip(ROWS, roofline.rows(small), strict=True):
+        if (row.task, row.who) in {("csr_products", "eigencontext"), ("sparse_svd", "eigencontext")}:
+            assert without.work.bytes >= row.work.bytes
+    assert sum(row.work.bytes for row in roofline.rows(small) if row.work) > sum(r.work.bytes for r in ROWS if r.work)
 
 
 def test_one_command_prints_it():
