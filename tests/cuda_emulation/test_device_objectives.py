@@ -172,6 +172,13 @@ def test_kise(options, n, dtype, weighted):
     agree(objectives.kise(FakeCupy(phi), weights=w, **device), objectives.kise(phi, weights=w, **host), dtype)
 
 
+def test_a_teacher_in_float32_keeps_the_digits_of_phi():
+    phi, X = embeddings(33, 5, np.float64)
+    X = X.astype(np.float32)
+    got = objectives.kise(FakeCupy(phi), teacher=FakeCupy(X))
+    agree(got, objectives.kise(phi, teacher=X), np.float64)
+
+
 CHAINS = {
     "kernel": [RBF], "kernel, kernel": [RBF, LAPLACIAN], "sampler": ["sampler"],
     "kernel, sampler, kernel": [LAPLACIAN, "sampler", COSINE], "kernel, sampler": [POLYNOMIAL, "sampler"],

@@ -209,6 +209,7 @@ class TeacherKernel:
             self.F = np.ascontiguousarray(U[:, r > 0] * (math.sqrt(n) * r[r > 0]), dtype)
             return
         # There by the Gram matrix, in float64: what it loses, directions below 1e-7 S_1, has no weight in the kernel.
+        Z = _device.View.of(Z).astype(np.result_type(_device.dtype_of(Z), dtype))  # F is rounded to its dtype
         moments = engine_of(Z).moments(Z, None, None, 1)
         if not np.isfinite(moments["pp"]).all():
             _device.check_finite(Z, "teacher")
