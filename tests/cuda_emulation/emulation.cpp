@@ -512,11 +512,8 @@ cudaError_t ask_upload(EmulatedStream& stream, void* to, const void* from, std::
   return cudaSuccess;
 }
 
-}  // namespace
-
-cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
-                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
-  if (width > to_pitch || width > from_pitch) return cudaErrorInvalidValue;
+cudaError_t copy_rows(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch, std::size_t width,
+                      std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
   const Access access;
   if (EmulatedStream* other = copies(stream)) return ask_upload(*other, to, from, width * height, kind);
   const auto span = [&](std::size_t pitch) { return (height - 1) * pitch + width; };
@@ -534,6 +531,21 @@ cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, 
   }
   for (std::size_t i = 0; i < height; ++i) std::memcpy(target + i * to_pitch, source + i * from_pitch, width);
   return cudaSuccess;
+}
+
+constexpr std::size_t max_pitch = 0x7fffffff;  // cudaDeviceProp::memPitch of every device
+
+}  // namespace
+
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  return copy_rows(to, bytes, from, bytes, bytes, 1, kind, stream);
+}
+
+cudaError_t cudaMemcpy2DAsync(void* to, std::size_t to_pitch, const void* from, std::size_t from_pitch,
+                              std::size_t width, std::size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (width > to_pitch || width > from_pitch || to_pitch > max_pitch || from_pitch > max_pitch)
+    return cudaErrorInvalidValue;
+  return copy_rows(to, to_pitch, from, from_pitch, width, height, kind, stream);
 }
 
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* memory) {

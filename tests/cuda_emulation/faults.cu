@@ -102,6 +102,10 @@ std::vector<double> plant(const std::string& kind) {
     cuda::synchronize();
     return seen;
   }
+  if (kind == "pitch too long")
+    cuda::check(
+        cudaMemcpy2DAsync(x.data(), 8, y.data(), std::size_t{1} << 31, 8, 1, cudaMemcpyDeviceToDevice, cuda::stream()),
+        "planted");
   if (kind == "too many threads") launch("planted", some_wait, dim3(1), dim3(2048), 0);
   return kind == "uninitialised read" ? std::vector<double>{values(y)[0]} : values(x);
 }

@@ -34,6 +34,11 @@ def test_a_planted_fault_ends_the_process_with_a_report(kind):
     assert f"cuda emulation: {REPORTED[kind]}" in run.stderr
 
 
+def test_a_pitch_that_cuda_does_not_allow_is_refused():
+    with pytest.raises(RuntimeError, match="^planted: invalid argument"):
+        core.plant("pitch too long")
+
+
 def test_what_has_no_fault_is_not_reported():
     assert core.plant("no fault") == [(t + 1) % 32 for t in range(32)]
 

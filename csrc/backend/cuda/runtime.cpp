@@ -176,10 +176,11 @@ void copy_rows(void* to, Index to_pitch, const void* from, Index from_pitch, Ind
                               : way == Way::to_device ? cudaMemcpyHostToDevice
                                                       : cudaMemcpyDeviceToDevice;
   const auto size = [](Index bytes) { return static_cast<std::size_t>(bytes); };
-  // The pitch of a single row is not looked at by anybody, so it may be anything.
-  check(cudaMemcpy2DAsync(to, size(std::max(to_pitch, width)), from, size(std::max(from_pitch, width)), size(width),
-                          size(rows), kind, stream()),
-        "cudaMemcpy2DAsync");
+  if (rows == 1 || (to_pitch == width && from_pitch == width))  // cudaMemcpy2DAsync allows pitches below 2^31 alone
+    check(cudaMemcpyAsync(to, from, size(width * rows), kind, stream()), "cudaMemcpyAsync");
+  else
+    check(cudaMemcpy2DAsync(to, size(to_pitch), from, size(from_pitch), size(width), size(rows), kind, stream()),
+          "cudaMemcpy2DAsync");
   if (way == Way::to_host) synchronize();
 }
 

@@ -90,8 +90,7 @@ void RowStream::each(Index rows, const Fill& fill, const Work& work) {
     copied[b].wait();
     fill(i, count, host[b].data());
     used[b].hold_up(copies);
-    check(cudaMemcpy2DAsync(device[b].data(), bytes, host[b].data(), bytes, bytes, 1, cudaMemcpyHostToDevice, copies),
-          "cudaMemcpy2DAsync");
+    check(cudaMemcpyAsync(device[b].data(), host[b].data(), bytes, cudaMemcpyHostToDevice, copies), "cudaMemcpyAsync");
     copied[b].record(copies);
     copied[b].hold_up(stream());
     work(i, count, device[b].data());
