@@ -27,7 +27,8 @@ class Streamed final : public Operator<Cuda, T> {
   bool symmetric() const override { return symmetric_; }
   Cost cost(Index b) const override {
     const double entries = static_cast<double>(A_.rows) * static_cast<double>(A_.cols);
-    return {2 * entries * static_cast<double>(b), entries * sizeof(T), 2.0 * EIGENCONTEXT_CUDA_STREAM_BYTES};
+    const double together = static_cast<double>(std::min(stream_.group(), A_.rows) * (2 * A_.cols + b));
+    return {2 * entries * static_cast<double>(b), entries * sizeof(T), together * sizeof(T)};
   }
 
   void multiply(Block<const T> X, Block<T> Y) const override {

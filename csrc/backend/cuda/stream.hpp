@@ -20,6 +20,9 @@ class RowStream {
   explicit RowStream(Index row_bytes);
   ~RowStream();
 
+  // Rows that travel together.
+  Index group() const { return group_; }
+
   // Groups in order: fill(i, count, to) writes rows i .. i + count - 1, packed, on the host; work(i, count, rows) asks
   // this thread's stream for what is to be done with them on the device.
   using Fill = std::function<void(Index, Index, void*)>;
