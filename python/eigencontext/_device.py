@@ -88,6 +88,7 @@ class Moved:
     def __init__(self, array: np.ndarray, like: Any = None):
         self.array, self.like = engine("cuda").to_device(array), like
         self.shape, self.dtype = array.shape, array.dtype
+        engine("cuda").synchronize()  # other threads, on streams of their own, may read it
 
     def __reduce__(self):
         return Moved, (self.array.get(), self.like)
@@ -257,12 +258,12 @@ class Output:
         self.like = like
 
     def __call__(self, result: Any) -> Any:
-        engine("cuda").synchronize()  # whoever reads the result need not know our stream
         like = self.like
         if isinstance(like, Moved):
             return on_host(result) if like.like is None else Output(like.like)(result)
         if isinstance(result, np.ndarray):
             result = _uploaded(result)
+        engine("cuda").synchronize()  # whoever reads the result need not know our stream
         if isinstance(like, View):
             return View.of(result)
         result = _for_others(result)

@@ -68,6 +68,8 @@ class Operator(LinearOperator):
         n, m = self._engine.shape
         super().__init__(dtype, (int(n), int(m)))
         self.symmetric = bool(self._engine.symmetric if symmetric is None else symmetric)
+        if self.device == "cuda":  # other threads, on streams of their own, may multiply by it
+            _device.engine("cuda").synchronize()
 
     def __reduce__(self):
         recipe, arguments, dtype, symmetric = self._recipe

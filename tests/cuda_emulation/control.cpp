@@ -38,5 +38,6 @@ void bind_emulation(py::module_& m) {
       .def_readwrite("launches", &Settings::launches);
   m.attr("emulation") = py::cast(&emulation::settings(), py::return_value_policy::reference);
   m.def("live", &emulation::live);
+  m.def("busy", &emulation::busy);
   m.def("plant", &eigencontext::plant, py::arg("kind"));
 }

@@ -30,4 +30,7 @@ Settings& settings();
 // Allocations that live, and their bytes.
 std::pair<std::size_t, std::size_t> live();
 
+// Whether the device was asked for something since it was last waited for.
+bool busy();
+
 }  // namespace emulation

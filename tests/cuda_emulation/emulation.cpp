@@ -142,7 +142,7 @@ struct Upload {
 };
 
 // Counts what the thread's own stream was asked for; it does that at once.
-std::size_t now = 0;
+std::size_t now = 0, waited = 0;  // waited: until when somebody waited for it
 
 }  // namespace
 }  // namespace emulation
@@ -382,6 +382,8 @@ cudaError_t run(const cudaLaunchConfig_t& config, Body* body, const void* contex
   return cudaSuccess;
 }
 
+bool busy() { return now != waited; }
+
 std::pair<std::size_t, std::size_t> live() {
   std::size_t count = 0;
   for (const auto& [map, a] : allocations()) count += a.alive;
@@ -566,6 +568,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     for (std::size_t i = 0; i * copy.width < copy.bytes.size(); ++i)
       std::memcpy(copy.to + i * copy.pitch, &copy.bytes[i * copy.width], copy.width);
   pending().clear();
+  waited = now;
   return static_cast<cudaError_t>(std::exchange(settings().pending, 0));
 }
 

@@ -95,6 +95,25 @@ def test_capsules_that_can_not_be_read():
 # -- constants, streams, devices, errors
 
 
+def test_what_others_get_is_complete():
+    """Their streams do not wait for ours."""
+    _device.Moved(A)
+    assert not core.busy()
+    for make in (ec.operators.as_operator, ec.operators.kernel):
+        op = make(FakeCupy(A))
+        assert not core.busy()
+        op.astype(np.float32)
+        assert not core.busy()
+    ec.operators.kernel(A).to("cuda")
+    assert not core.busy()
+    like = FakeCupy(A)
+    core.gaussian(1, 3, 2)
+    assert core.busy()
+    for result in (A, core.gaussian(1, 3, 2)):
+        _device.output_like(like)(result)
+        assert not core.busy()
+
+
 def test_constants_of_a_loss_may_be_anywhere():
     y, rows = np.arange(40) % 4, np.arange(40)[::-1].copy()
     wanted = objectives.kise(PHI, labels=y).loss

@@ -33,7 +33,8 @@ void require_on_device(const void* memory, const char* argument);
 // What was asked of `stream` (an integer as in __cuda_array_interface__) comes before what this thread asks from now.
 void wait_for(std::uintptr_t stream);
 
-// `rows` runs of `width` bytes each. To and from the host it waits for the copy (from: for the reading of the host).
+// `rows` runs of `width` bytes each. To the host it waits for the copy. From the host it waits until pageable memory
+// has been read, not for the copy to arrive; page-locked memory must not change before the stream is waited for.
 enum class Way { to_host, to_device, on_device };
 void copy_rows(void* to, Index to_pitch, const void* from, Index from_pitch, Index width, Index rows, Way way);
 
