@@ -154,7 +154,7 @@ class Operator(LinearOperator):
         _device.one_device({self.device, "cuda"}, "a product")
         X = _device.converted(_device.matrix(X, "X"), self.dtype)
         multiply = self._engine.rmatmat if transposed else self._engine.matmat
-        return _device.output_like(X)(multiply(X))
+        return _device.output_like(X)(multiply(_device.converted(_device.matrix(X, "X"), self.dtype)))
 
     def on_host(self, X: np.ndarray, transposed: bool = False) -> np.ndarray:
         """The product with a block of NumPy and as one, wherever the operator is."""
