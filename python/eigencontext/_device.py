@@ -252,13 +252,16 @@ def on_host(a: Any) -> np.ndarray:
 
 
 class Output:
-    """Turns what the engine made, on the device or the host, into the kind of array that `like` is."""
+    """Turns what the engine made, on the device or the host, into the kind of array that `like` is: one on the device,
+    or NumPy's."""
 
     def __init__(self, like: Any):
         self.like = like
 
     def __call__(self, result: Any) -> Any:
         like = self.like
+        if isinstance(like, np.ndarray):
+            return on_host(result)
         if isinstance(like, Moved):
             return on_host(result) if like.like is None else Output(like.like)(result)
         if isinstance(result, np.ndarray):
@@ -279,7 +282,7 @@ def _for_others(result: Any) -> Any:
 
 
 def output_like(a: Any) -> Output:
-    """What turns results into the kind of array that `a`, on the device, is."""
+    """What turns results into the kind of array that `a`, on the device or NumPy's, is."""
     return Output(a)
 
 

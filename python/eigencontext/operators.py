@@ -116,7 +116,7 @@ class Operator(LinearOperator):
         if recipe in _ARRAYS:
             return _device.output_like(arguments[0])
         if recipe == "streamed":
-            return _device.on_host if arguments[2] is None else _device.output_like(arguments[2])
+            return _device.output_like(arguments[0] if arguments[2] is None else arguments[2])
         return next(_parts(self)).output()
 
     def cost(self, b: int = 1) -> dict:

@@ -26,7 +26,7 @@ class Conditional:
     kinds: ClassVar[dict[str, type[Conditional]]] = {}
     #: of the new inputs: 2 for rows of numbers, 1 for labels
     axes: int = 2
-    #: an array on the device where the context is, whose kind results are; None: the context is on the CPU
+    #: where the context is on a device: an array there whose kind results are, or NumPy's; None: it is on the CPU
     like: Any = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -41,7 +41,10 @@ class Conditional:
     def at(self, X_new: Any) -> Operator:
         """For inputs on the device of the context, as an operator there."""
         given = X_new if isinstance(X_new, (list, tuple)) else [X_new]
-        if any(_device.is_on_cpu(X) if self.like is not None else _device.holds_device_array(X) for X in given):
+        anywhere = isinstance(self.like, np.ndarray)  # the context is on a device, results are NumPy's
+        if not anywhere and any(
+            _device.is_on_cpu(X) if self.like is not None else _device.holds_device_array(X) for X in given
+        ):
             where, other = ("a CUDA device", "the CPU") if self.like is not None else ("the CPU", "a CUDA device")
             raise ValueError(f"X_new: got arrays on {other} for a context on {where}; allowed: all on one device")
         return self.placed(self(_checks.received(X_new, "X_new")[0]))
