@@ -32,7 +32,7 @@ struct DeviceError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// The device has no memory left. Python: MemoryError.
+// The device has no memory left. Python: DeviceMemoryError of the module, a MemoryError.
 struct DeviceMemoryError : std::bad_alloc {
   explicit DeviceMemoryError(std::string text_) : text(std::move(text_)) {}
   const char* what() const noexcept override { return text.c_str(); }

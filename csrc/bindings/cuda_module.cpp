@@ -2,6 +2,7 @@
 #include <numeric>
 #include <utility>
 
+#include "base/errors.hpp"
 #include "bindings/arrays.hpp"
 #include "bindings/dlpack.hpp"
 #include "operators/streamed.hpp"
@@ -174,6 +175,7 @@ void bind_emulation(py::module_& m);
 PYBIND11_MODULE(EIGENCONTEXT_CUDA_MODULE, m) {
   m.doc() = "The engine of eigencontext on a CUDA device. Arguments are checked by the Python package, not here.";
   bindings::translate_exceptions();
+  py::register_local_exception<DeviceMemoryError>(m, "DeviceMemoryError", PyExc_MemoryError);
   bindings::bind_arrays(m);
   bindings::bind_operators(m);
   bindings::bind_sampled_operators(m);

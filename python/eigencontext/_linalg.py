@@ -37,7 +37,17 @@ from ._plan import (
     require_entries,
 )
 from ._results import Callback, ClusterWarning, ConvergenceWarning, EighResult, Progress, SvdResult
-from .operators import Operator, as_operator, dense, keeping_tiles, moved, require_finite, streams, transposed
+from .operators import (
+    Operator,
+    as_operator,
+    can_stream,
+    dense,
+    keeping_tiles,
+    moved,
+    require_finite,
+    streams,
+    transposed,
+)
 
 __all__ = ["eigh", "randomized_svd", "svd", "svds"]
 
@@ -161,7 +171,7 @@ def svd(
             answer["left"] = _device.copied(answer["right"])
         return _as_svd(answer, op.dtype, op.output(a))
 
-    return _on_device(solve, op, device)
+    return _on_device(solve, op, device, semidefinite)
 
 
 def eigh(
@@ -266,7 +276,7 @@ def eigh(
         result = EighResult(like(answer["values"].astype(op.dtype, copy=False)), like(answer["right"]))
         return result._certify(answer)
 
-    return _on_device(solve, op, device)
+    return _on_device(solve, op, device, is_rpcholesky(method))
 
 
 def randomized_svd(
@@ -500,9 +510,9 @@ def _run(
     try:
         answer = getattr(_device.engine(op.device), solve)(keeping_tiles(op, plan.tiles)._engine, plan.k, **arguments)
     except MemoryError as error:
-        if op.device == "cpu":
+        if op.device == "cpu" or not isinstance(error, _device.engine("cuda").DeviceMemoryError):
             raise
-        raise _out_of_memory(error, op, plan) from None
+        raise _out_of_memory(error, op, plan, solve == "eigh") from None
     except ValueError:  # a product with NaN or inf in it: say which entry it comes from
         require_finite(op)
         raise
@@ -540,27 +550,31 @@ def _on_cpu(op: Operator, argument: str) -> Operator:
     return op
 
 
-def _on_device(solve: Callable[[Operator], Any], op: Operator, device) -> Any:
-    """`solve` of the operator on the device; where its memory does not suffice, of one whose dense arrays stay on the
-    host and visit it."""
+def _on_device(solve: Callable[[Operator], Any], op: Operator, device, whole: bool) -> Any:
+    """`solve` of the operator on the device; where its memory does not suffice, unless all of it must be there
+    (`whole`), of one whose dense arrays stay on the host and visit it."""
     if device != "cuda" or op.device == "cuda":
         return solve(op if device is None else op.to(device))
     try:
-        return solve(op.to(device))
-    except MemoryError:
-        streamed = moved(op, stream=True)
-        if not streams(streamed):
+        return solve(moved(op, stream=False if whole else None))
+    except MemoryError as error:
+        ours = isinstance(error, _device.engine("cuda").DeviceMemoryError)
+        if whole or not ours or not can_stream(op):
             raise
-    return solve(streamed)  # outside of the handler: the traceback would keep what the first attempt had allocated
+    # Outside of the handler: the traceback would keep what the first attempt had allocated.
+    return solve(moved(op, stream=True))
 
 
-def _out_of_memory(error: MemoryError, op: Operator, plan: Plan) -> MemoryError:
+def _out_of_memory(error: MemoryError, op: Operator, plan: Plan, symmetric: bool) -> MemoryError:
     """What would fit beside what lives on the device now: the operator's arrays and what others have there."""
+    if plan.method != "krylov":
+        return type(error)(f"{error}; method={plan.method!r} takes about {plan.memory} bytes beside the matrix")
     free = _device.engine("cuda").free_memory()
-    most = largest_basis(op, plan, free)
-    fits = f"a basis of at most {most} vectors (max_basis=, a smaller k)" if most > plan.k else "nothing of this shape"
-    wanted = f"k = {plan.k} with a basis of {plan.basis or min(op.shape)} vectors takes about {plan.memory} bytes"
-    return MemoryError(f"{error}; {wanted} beside the matrix; would fit in {free} bytes: {fits}")
+    most = largest_basis(op, plan, free, symmetric)
+    least = plan.k + 3  # what max_basis allows
+    fits = f"a basis of at most {most} vectors (max_basis=, a smaller k)" if most >= least else "nothing of this shape"
+    wanted = f"k = {plan.k} with a basis of {plan.basis} vectors takes about {plan.memory} bytes"
+    return type(error)(f"{error}; {wanted} beside the matrix; would fit in {free} bytes: {fits}")
 
 
 def _for_engine(callback):

@@ -227,9 +227,9 @@ def _choose(
         raise ValueError(f"{given[0]}: got {iterative[given[0]]}; allowed: None, method={method!r} does not iterate")
 
     limit = (_available(op) // 2) if max_memory is None else max(0, max_memory - reserved)
-    # Of a product; a wide matrix is refined once as it is.
-    scratch = int(op.cost(_default_block(op, k) if asked_block is None else asked_block)["workspace"])
-    scratch += 3 * k * itemsize * m if n < m and not symmetric else 0
+    # Of LAPACK's matrices, which are the host's wherever the operator is.
+    lapack_limit = limit if op.device == "cpu" else min(limit, available_memory() // 2)
+    scratch = _scratch(op, k, _default_block(op, k) if asked_block is None else asked_block, symmetric)
     block, basis, memory_bound = _basis(
         op, k, small, n + m, itemsize, asked_block, asked_basis, limit, scratch, max_memory, reserved, method, spare,
         symmetric, bool(given),
@@ -253,21 +253,26 @@ def _choose(
         reason = "asked for"
     elif given and fits:
         method, reason = "krylov", f"{', '.join(given)} given"
-    elif small <= _TINY and full_bytes <= min(limit, _TINY_BYTES):
+    elif small <= _TINY and full_bytes <= min(lapack_limit, _TINY_BYTES):
         method, reason = "full", f"min(n, m) = {small} is tiny"
-    elif not fits and full_bytes <= limit:
+    elif not fits and full_bytes <= lapack_limit:
         method, reason = "full", f"k = {k} is close to min(n, m) = {small}"
     elif not fits and not symmetric:
         method, reason = "gram", f"k = {k} is close to min(n, m) = {small}, and A is long"
     elif not fits:
         method, reason = "full", f"k = {k} is close to n = {n}"
-    elif symmetric and small <= min(3 * columns, _LAPACK_SIDE) and full_bytes <= limit and gram_flops < krylov_flops:
+    elif (
+        symmetric
+        and small <= min(3 * columns, _LAPACK_SIDE)
+        and full_bytes <= lapack_limit
+        and gram_flops < krylov_flops
+    ):
         method, reason = "full", f"n = {n} is no more than a few times the basis ({columns})"
     elif (
         not symmetric
         and small <= min(4 * columns, _LAPACK_SIDE)
         and tol >= _GRAM_TOL[itemsize]
-        and gram_bytes <= limit
+        and gram_bytes <= lapack_limit
         and gram_flops < krylov_flops
     ):
         method, reason = "gram", f"min(n, m) = {small} is no more than a few times the basis ({columns})"
@@ -280,7 +285,7 @@ def _choose(
                 f"method: got 'krylov', which needs min(n, m) >= {least} for k = {k} and blocks of {block}, got "
                 f"{small}; allowed: {'full' if symmetric else 'full, gram'}, or a smaller block_size"
             )
-        method = "full" if symmetric or full_bytes <= limit else "gram"  # what the engine would turn to
+        method = "full" if symmetric or full_bytes <= lapack_limit else "gram"  # what the engine would turn to
         reason += f" (krylov), but min(n, m) = {small} leaves a verification no room"
     if method == "krylov" and not symmetric and tol >= _SQUARED_TOL:
         fused = op._engine.prefers_fused
@@ -326,10 +331,17 @@ def _available(op: Operator) -> int:
     return available_memory() if op.device == "cpu" else _device.engine("cuda").free_memory()
 
 
-def largest_basis(op: Operator, plan: Plan, memory: int) -> int:
-    """How many vectors `memory` bytes hold beside the blocks of `plan`."""
-    beside = _beside(plan.block_size, op.symmetric)
-    return int(memory // (op.dtype.itemsize * sum(op.shape))) - beside
+def largest_basis(op: Operator, plan: Plan, memory: int, symmetric: bool) -> int:
+    """How many vectors `memory` bytes hold beside the blocks of `plan`, its products' workspace and the results."""
+    room = memory - _scratch(op, plan.k, plan.block_size, symmetric)
+    beside = _beside(plan.block_size, symmetric) + plan.k
+    return int(room // (op.dtype.itemsize * sum(op.shape))) - beside
+
+
+def _scratch(op: Operator, k: int, block: int, symmetric: bool) -> int:
+    """Bytes of a product's workspace; a wide matrix is refined once as it is."""
+    n, m = op.shape
+    return int(op.cost(block)["workspace"]) + (3 * k * op.dtype.itemsize * m if n < m and not symmetric else 0)
 
 
 def _rpcholesky(op: Operator, k, tol, asked_block, asked_basis, max_sweeps, max_memory) -> Plan:

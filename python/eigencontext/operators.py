@@ -152,7 +152,6 @@ class Operator(LinearOperator):
 
     def _on_device(self, X, transposed: bool):
         _device.one_device({self.device, "cuda"}, "a product")
-        X = _device.converted(_device.matrix(X, "X"), self.dtype)
         multiply = self._engine.rmatmat if transposed else self._engine.matmat
         return _device.output_like(X)(multiply(_device.converted(_device.matrix(X, "X"), self.dtype)))
 
@@ -224,9 +223,10 @@ class Operator(LinearOperator):
         return weighted_sum([self], [-1.0])
 
 
-def moved(op: Operator, like: Any = None, *, stream: bool = False) -> Operator:
+def moved(op: Operator, like: Any = None, *, stream: bool | None = None) -> Operator:
     """`op` on the CUDA device; its results are of the kind of `like`, an array there, or NumPy's. Dense arrays stay in
-    the host's memory where they do not fit (`stream`: in any case), and visit the device a group of rows at a time."""
+    the host's memory where they do not fit (`stream`: in any case or never), and visit the device a group of rows at a
+    time."""
     recipe, arguments, dtype, symmetric = op._recipe
     if op.device == "cuda":
         return op
@@ -236,8 +236,9 @@ def moved(op: Operator, like: Any = None, *, stream: bool = False) -> Operator:
             "contexts)"
         )
 
-    if recipe == "dense" and (stream or arguments[0].nbytes > _SHARE * _device.engine("cuda").free_memory()):
-        return Operator("streamed", (*arguments, like), dtype, symmetric)
+    if recipe == "dense":
+        if arguments[0].nbytes > _SHARE * _device.engine("cuda").free_memory() if stream is None else stream:
+            return Operator("streamed", (*arguments, like), dtype, symmetric)
 
     def there(part):
         if isinstance(part, Operator):
@@ -254,7 +255,16 @@ def moved(op: Operator, like: Any = None, *, stream: bool = False) -> Operator:
 
 def streams(op: Operator) -> bool:
     """Whether rows of an array of the host visit the device in every product."""
-    return op._recipe[0] == "streamed" or any(map(streams, _parts(op)))
+    return _has_part(op, "streamed")
+
+
+def can_stream(op: Operator) -> bool:
+    """Whether the rows of a part of it could."""
+    return _has_part(op, "dense")
+
+
+def _has_part(op: Operator, recipe: str) -> bool:
+    return op._recipe[0] == recipe or any(_has_part(part, recipe) for part in _parts(op))
 
 
 def as_operator(a, argument: str = "a", max_memory=None, *, symmetric: bool = False, finite: bool = True) -> Operator:

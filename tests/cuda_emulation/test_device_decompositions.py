@@ -9,7 +9,7 @@ import scipy.sparse
 from emulated import PROJECT, FakeCupy, build, core
 
 import eigencontext as ec
-from eigencontext import _device
+from eigencontext import _device, _plan
 
 DTYPES = [np.float32, np.float64]
 
@@ -292,6 +292,24 @@ def test_functions_stay_on_the_host():
         ec.svd(aslinearoperator(np.ones((30, 30))), 1, device="cuda")
     with pytest.raises(TypeError, match="^M: got one on a CUDA device"):
         ec.randomized_svd(FakeCupy(np.ones((30, 30))), 1)
+
+
+def test_products_give_the_kind_that_comes_in(monkeypatch):
+    class Given(FakeCupy):
+        __module__ = "cupy"
+
+    monkeypatch.setitem(_device.FACTORIES, "cupy", lambda result, like: (type(like), result))
+    op = ec.operators.as_operator(FakeCupy(matrix(5, 4, np.float32)))
+    for X, multiply in ((np.ones((4, 2)), op.matmat), (np.ones((5, 2)), op.rmatmat)):
+        kind, result = multiply(Given(X))
+        assert kind is Given and result.dtype == np.float32
+
+
+def test_the_matrices_of_lapack_count_against_the_memory_of_the_host(monkeypatch):
+    op = ec.operators.as_operator(FakeCupy(matrix(300, 160)))
+    assert _plan.choose(op, 3, symmetric=False).method == "full"
+    monkeypatch.setattr(_plan, "available_memory", lambda: 1 << 20)
+    assert _plan.choose(op, 3, symmetric=False).method == "krylov"
 
 
 def test_the_device_has_a_name():

@@ -82,6 +82,23 @@ def test_symmetric_matrices_and_contexts(settings):
     np.testing.assert_allclose(got.singular_values, wanted.singular_values, rtol=1e-4)
 
 
+def test_a_streamed_operator_goes_into_contexts(settings):
+    W = np.random.default_rng(0).random((300, 200)) ** 8
+    W /= W.sum(axis=1, keepdims=True)
+    there = moved(dense(W), stream=True)
+    X = np.ones((200, 2))
+    assert isinstance(there.output()(given(X)), np.ndarray)
+    one = ec.contexts.operator(there, np.full(300, 1 / 300))
+    other = ec.contexts.operator(dense(W[:, ::-1].copy()).to("cuda"), np.full(300, 1 / 300))
+    both = ec.contexts.mixture([one, other], [0.5, 0.5])
+    wanted = [ec.contexts.operator(a, np.full(300, 1 / 300)) for a in (W, W[:, ::-1].copy())]
+    spectra = ec.spectrum(both, 3, tol=1e-6), ec.spectrum(ec.contexts.mixture(wanted, [0.5, 0.5]), 3, tol=1e-6)
+    np.testing.assert_allclose(spectra[0].singular_values, spectra[1].singular_values, rtol=1e-6)
+    got, on_cpu = (ec.spectrum(ctx, 3, tol=1e-8) for ctx in (one, wanted[0]))
+    assert isinstance(got.left, np.ndarray)
+    np.testing.assert_allclose(abs(got.transform(W[:7])), abs(on_cpu.transform(W[:7])), rtol=0, atol=1e-5)
+
+
 def test_parts_of_a_composition_visit_the_device():
     a = matrix(60, 40)
     op = moved(scaled(dense(a), np.arange(1.0, 61.0), None).astype(np.float32), stream=True)
@@ -110,6 +127,49 @@ def test_what_would_fit_is_said(settings):
         ec.svd(a, 3, method="krylov", device="cuda")
     settings.memory = 1 << 32
     assert ec.svd(a, 3, device="cuda").converged.all()
+
+
+def test_the_basis_that_would_fit_does(settings):
+    a = matrix()
+    settings.memory = 520_000
+    with pytest.raises(core.DeviceMemoryError, match="a basis of at most") as caught:
+        ec.svd(a, 20, method="krylov", block_size=16, tol=0, device="cuda")
+    most = int(str(caught.value).split("a basis of at most ")[1].split()[0])
+    del caught  # and what its frames hold
+    assert most >= 23
+    with pytest.warns(ec.ConvergenceWarning):
+        ec.svd(a, 20, method="krylov", max_basis=most, max_sweeps=1, device="cuda")
+
+
+@pytest.mark.parametrize("method", ["full", "gram"])
+def test_methods_without_a_basis_say_what_they_take(method, settings):
+    settings.memory = 10_000
+    with pytest.raises(MemoryError, match=f"; method='{method}' takes about [0-9]+ bytes beside the matrix$"):
+        ec.svd(matrix(), 3, method=method, device="cuda")
+
+
+def test_pivoted_cholesky_needs_all_of_the_matrix(settings):
+    a = matrix(200, 200)
+    settings.memory = a.nbytes // 2
+    with pytest.raises(MemoryError, match="^cudaMallocAsync: [0-9]+ bytes asked for"):
+        ec.eigh(a @ a.T, 3, method="rpcholesky", device="cuda")
+
+
+def test_an_error_of_the_host_is_no_reason_to_begin_again():
+    calls = []
+
+    def callback(progress):
+        calls.append(progress.sweep)
+        raise MemoryError("of the callback")
+
+    with pytest.raises(MemoryError, match="^of the callback$"):
+        ec.svd(matrix(), 3, method="krylov", device="cuda", callback=callback)
+    assert len(calls) == 1
+
+
+def test_the_workspace_holds_the_rows_and_what_they_give():
+    for a, together in ((matrix(400, 250), 4), (matrix(3, 4001), 1), (matrix(2, 3), 2)):
+        assert core.streamed(a).cost(5)["workspace"] == 8 * together * (2 * a.shape[1] + 5)
 
 
 def test_without_page_locked_memory(settings):
